@@ -1,0 +1,1 @@
+"""Recipes: programs that made something Fairway ships. They are kept so that anyone can make it again."""

@@ -1,0 +1,91 @@
+"""A bundle: the thing that travels. Weights never travel without what makes them speak.
+
+Reading one touches headers and sidecar files only; tensor bytes are mapped and read on demand.
+Whatever the container (Hugging Face folder, safetensors file, GGUF file), the config and the
+tensor names inside a bundle are spelled as Hugging Face's `config.json` and state dict spell them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from fairway.tensors import WeightTensor
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor as its container's header describes it."""
+
+    name: str
+    type: str
+    """The stored type as its format spells it, upper case: "F32", "BF16", "Q4_K", ..."""
+    shape: tuple[int, ...]
+    """Row-major, outermost first: a linear layer is (out_features, in_features), GGUF included."""
+    num_bytes: int
+
+    @property
+    def num_elements(self) -> int:
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+
+class Tensors(Protocol):
+    """The weights of a bundle, by Hugging Face name."""
+
+    infos: Mapping[str, TensorInfo]
+
+    def read(self, name: str) -> WeightTensor:
+        """One tensor, exactly as stored: floats as `DenseTensor`, quantised types as `GroupedTensor`.
+
+        Two-dimensional llama-family q/k projections of GGUF files come back in Hugging Face's row
+        order. Raises `FormatError` when the bytes are broken.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TokenizerSource:
+    """What a tokenizer is built from; `text.tokenizer.load` reads it."""
+
+    kind: Literal["huggingface", "gguf"]
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """huggingface: file name -> path, for those present of tokenizer.json, tokenizer_config.json,
+    special_tokens_map.json, added_tokens.json, vocab.json, merges.txt, vocab.txt, tokenizer.model."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """gguf: every `tokenizer.*` key."""
+
+
+@dataclass(frozen=True)
+class GenerationDefaults:
+    """What the model's authors recommend; None means not stated."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model with everything it needs to answer."""
+
+    name: str
+    path: Path
+    container: Literal["huggingface", "safetensors", "gguf"]
+    config: Mapping[str, Any]
+    tensors: Tensors
+    tokenizer: TokenizerSource | None
+    chat_template: str | None
+    generation: GenerationDefaults
+    end_of_text_ids: tuple[int, ...]
+    """Every id that ends an answer, gathered from config, generation_config, tokenizer and template."""
+    licence: str | None = None
+    warnings: tuple[str, ...] = ()
+    """What was odd but survivable, for `inspect` to show (pickle files beside the weights, ...)."""
