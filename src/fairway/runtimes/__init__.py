@@ -1,0 +1,1 @@
+"""Whoever can answer: our own engine and adapters to the field's engines, behind one protocol."""
