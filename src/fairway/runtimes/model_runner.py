@@ -1,0 +1,95 @@
+"""Runs the engine's batches on a compiled model: chunks become the arrays of one step.
+
+Knows blocks and positions, not how a model computes. Everything that depends on the batch is
+written into arrays allocated once.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from fairway.engine.batch import Batch, Chunk
+from fairway.errors import InternalError
+from fairway.kernels.program import CacheShape, Executable, Limits, Step
+from fairway.tensors import F32, I32
+
+
+class CompilableModel(Protocol):
+    """The part of `models.loader.Model` that a runner needs."""
+
+    vocab_size: int
+    max_context: int
+
+    def compile(self, cache: CacheShape, limits: Limits) -> Executable: ...
+
+
+class ModelRunner:
+    """`engine.runner.Runner` over one executable and its cache."""
+
+    def __init__(self, model: CompilableModel, cache: CacheShape, limits: Limits) -> None:
+        self.vocab_size = model.vocab_size
+        self.max_context = model.max_context
+        self.num_blocks = cache.num_blocks
+        self.block_size = cache.block_size
+        self.max_tokens = limits.max_tokens
+        self.max_sequences = limits.max_sequences
+        self.max_outputs = limits.max_outputs
+        self._executable = model.compile(cache, limits)
+        self._arrays = StepArrays(limits, max_blocks=-(-model.max_context // cache.block_size))
+
+    def run(self, batch: Batch) -> F32:
+        """Logits float32 [batch.num_outputs, vocab_size], a view until the next call."""
+        return self._executable.run(self._arrays.fill(batch))
+
+
+class StepArrays:
+    """The arrays of a step, allocated once at their largest."""
+
+    def __init__(self, limits: Limits, max_blocks: int) -> None:
+        self._limits = limits
+        self._token_ids = np.zeros(limits.max_tokens, np.int32)
+        self._positions = np.zeros(limits.max_tokens, np.int32)
+        self._starts = np.zeros(limits.max_sequences + 1, np.int32)
+        self._block_tables = np.zeros((limits.max_sequences, max_blocks), np.int32)
+        self._output_rows = np.zeros(limits.max_outputs, np.int32)
+        self._count = np.arange(limits.max_tokens, dtype=np.int32)
+
+    def fill(self, batch: Batch) -> Step:
+        """The batch as a step. The views are valid until the next call."""
+        self._refuse_oversized(batch)
+        num_tokens = num_outputs = 0
+        for index, chunk in enumerate(batch.chunks):
+            self._add(index, chunk, num_tokens)
+            num_tokens += chunk.num_tokens
+            self._starts[index + 1] = num_tokens
+            rows = self._count[num_tokens - chunk.num_outputs : num_tokens]
+            self._output_rows[num_outputs : num_outputs + chunk.num_outputs] = rows
+            num_outputs += chunk.num_outputs
+        return self._step(len(batch.chunks), num_tokens, num_outputs)
+
+    def _add(self, index: int, chunk: Chunk, first: int) -> None:
+        last = first + chunk.num_tokens
+        self._token_ids[first:last] = chunk.token_ids
+        np.add(self._count[: chunk.num_tokens], chunk.start, out=self._positions[first:last])
+        self._block_tables[index, : len(chunk.block_ids)] = chunk.block_ids
+
+    def _step(self, num_sequences: int, num_tokens: int, num_outputs: int) -> Step:
+        return Step(
+            token_ids=self._token_ids[:num_tokens],
+            positions=self._positions[:num_tokens],
+            starts=self._starts[: num_sequences + 1],
+            block_tables=self._tables(num_sequences),
+            output_rows=self._output_rows[:num_outputs],
+        )
+
+    def _tables(self, num_sequences: int) -> I32:
+        return self._block_tables[:num_sequences]
+
+    def _refuse_oversized(self, batch: Batch) -> None:
+        limits = self._limits
+        wanted = (batch.num_tokens, len(batch.chunks), batch.num_outputs)
+        allowed = (limits.max_tokens, limits.max_sequences, limits.max_outputs)
+        if any(want > most for want, most in zip(wanted, allowed, strict=True)):
+            raise InternalError(f"A batch of {wanted} tokens, sequences, outputs exceeds {allowed}.")

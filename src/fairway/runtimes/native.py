@@ -1,0 +1,206 @@
+"""The native runtime: a bundle on our own kernels and engine.
+
+`load_runtime` is the whole way from a bundle to something that answers: tokenizer, template,
+weights, cache, runner, worker. It decides nothing; `map.planner` did that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+from fairway.engine.engine import Engine
+from fairway.engine.request import Request
+from fairway.engine.runner import Runner
+from fairway.engine.sampling_params import SamplingParams
+from fairway.engine.worker import Worker
+from fairway.errors import FormatError, RequestError
+from fairway.formats.bundle import Bundle
+from fairway.kernels.program import CacheShape, Limits
+from fairway.kernels.select import select_backend
+from fairway.models.loader import Model, load_model
+from fairway.runtimes.generation import NativeGeneration
+from fairway.runtimes.model_runner import ModelRunner
+from fairway.runtimes.protocol import GenerationRequest, ModelInfo, RuntimeStats, TokenizerLike
+from fairway.text.chat_template import ChatTemplate, default_template
+from fairway.text.tokenizer import Tokenizer, load_tokenizer
+
+Progress: TypeAlias = Callable[[int, int, str], None]
+"""Called with (done, total, what) while weights are prepared."""
+
+
+@dataclass(frozen=True)
+class NativeOptions:
+    """How to run a bundle. The planner fills it; every field is a decision already made."""
+
+    name: str
+    weight_type: str
+    context: int
+    kv_type: Literal["f32", "f16"]
+    num_blocks: int
+    block_size: int = 16
+    threads: int | None = None
+    """None: one per core this process may use."""
+    max_tokens_per_step: int = 512
+    max_sequences: int = 64
+    max_waiting: int = 1024
+    isa: str = "auto"
+
+
+class NativeRuntime:
+    """`runtimes.protocol.Runtime` over a worker, a tokenizer and a template."""
+
+    def __init__(
+        self,
+        info: ModelInfo,
+        worker: Worker,
+        tokenizer: TokenizerLike,
+        template: ChatTemplate,
+        defaults: SamplingParams,
+    ) -> None:
+        self.info = info
+        self.tokenizer = tokenizer
+        self.defaults = defaults
+        self._worker = worker
+        self._template = template
+
+    def chat_prompt(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **variables: Any,  # noqa: ANN401
+    ) -> list[int]:
+        """Ids of the rendered conversation. The template writes BOS itself, so none is added."""
+        text = self._template.render(messages, tools=tools, **variables)
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def generate(self, request: GenerationRequest) -> NativeGeneration:
+        """Queues one engine request per answer; all or none are accepted."""
+        self._refuse(request)
+        streams = self._worker.submit_all(_engine_requests(request))
+        return NativeGeneration(request, streams, self.tokenizer)
+
+    def stats(self) -> RuntimeStats:
+        return self._worker.stats()
+
+    def close(self) -> None:
+        """Ends what runs with finish reason "abort" and frees the memory."""
+        self._worker.close()
+
+    def _refuse(self, request: GenerationRequest) -> None:
+        if not request.prompt_ids:
+            raise RequestError("The prompt is empty: it has no tokens.", param="prompt")
+        top = max(request.prompt_ids)
+        if top >= self.info.vocab_size or min(request.prompt_ids) < 0:
+            raise RequestError(
+                f"Token id {top} is outside the vocabulary of {self.info.vocab_size} tokens.", param="prompt"
+            )
+
+
+def _engine_requests(request: GenerationRequest) -> list[Request]:
+    """Answer i of n draws with seed + i, so that each is reproducible by itself."""
+    requests = []
+    for index in range(request.num_answers):
+        sampling = request.sampling
+        if sampling.seed is not None and index:
+            sampling = replace(sampling, seed=sampling.seed + index)
+        requests.append(Request(prompt_ids=request.prompt_ids, sampling=sampling))
+    return requests
+
+
+def load_runtime(
+    bundle: Bundle, options: NativeOptions, progress: Progress | None = None
+) -> NativeRuntime:
+    """Prepares the weights and starts the worker. Raises before reading weights what cannot run."""
+    tokenizer = _tokenizer(bundle)
+    backend = select_backend(options.isa, options.threads)
+    model = load_model(
+        bundle, backend, weight_type=options.weight_type, context=options.context, progress=progress
+    )
+    runner = ModelRunner(model, _cache_shape(model, options), _limits(options))
+    return NativeRuntime(
+        info=_info(bundle, model, options),
+        worker=_worker(runner, options),
+        tokenizer=tokenizer,
+        template=_template(bundle, tokenizer),
+        defaults=_defaults(bundle),
+    )
+
+
+def _worker(runner: Runner, options: NativeOptions) -> Worker:
+    return Worker(Engine(runner, max_waiting=options.max_waiting))
+
+
+def _tokenizer(bundle: Bundle) -> Tokenizer:
+    if bundle.tokenizer is None:
+        raise FormatError(
+            f"{bundle.path} has no tokenizer.", hint="Put tokenizer.json beside the weights and try again."
+        )
+    return load_tokenizer(bundle.tokenizer)
+
+
+def _template(bundle: Bundle, tokenizer: Tokenizer) -> ChatTemplate:
+    def text(token_id: int | None) -> str:
+        return "" if token_id is None else tokenizer.token_text(token_id)
+
+    if bundle.chat_template is None:
+        return default_template()
+    return ChatTemplate(
+        bundle.chat_template,
+        bos_token=text(tokenizer.bos_token_id),
+        eos_token=text(tokenizer.eos_token_id),
+    )
+
+
+def _cache_shape(model: Model, options: NativeOptions) -> CacheShape:
+    config = model.config
+    return CacheShape(
+        num_layers=config.num_layers,
+        num_blocks=options.num_blocks,
+        block_size=options.block_size,
+        num_kv_heads=config.num_kv_heads,
+        head_size=config.head_size,
+        type=options.kv_type,
+    )
+
+
+def _limits(options: NativeOptions) -> Limits:
+    """A step may ask for the logits of a whole chunk: prompt log probabilities do."""
+    return Limits(
+        max_tokens=options.max_tokens_per_step,
+        max_sequences=options.max_sequences,
+        max_outputs=options.max_tokens_per_step,
+    )
+
+
+def _info(bundle: Bundle, model: Model, options: NativeOptions) -> ModelInfo:
+    return ModelInfo(
+        name=options.name,
+        path=str(bundle.path),
+        architecture=model.config.model_type,
+        num_parameters=model.num_parameters,
+        weight_type=model.weight_type,
+        weight_bytes=model.weight_bytes,
+        context=model.max_context,
+        vocab_size=model.vocab_size,
+        runtime="native",
+        created_s=int(time.time()),
+        has_chat_template=bundle.chat_template is not None,
+    )
+
+
+def _defaults(bundle: Bundle) -> SamplingParams:
+    stated = bundle.generation
+    given = {
+        "temperature": stated.temperature,
+        "top_k": stated.top_k,
+        "top_p": stated.top_p,
+        "min_p": stated.min_p,
+        "repetition_penalty": stated.repetition_penalty,
+        "max_tokens": stated.max_tokens,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return SamplingParams(**chosen, end_of_text_ids=frozenset(bundle.end_of_text_ids))  # type: ignore[arg-type]
