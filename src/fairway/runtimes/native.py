@@ -168,11 +168,11 @@ def _cache_shape(model: Model, options: NativeOptions) -> CacheShape:
 
 
 def _limits(options: NativeOptions) -> Limits:
-    """A step may ask for the logits of a whole chunk: prompt log probabilities do."""
+    """One row of logits per sequence; prompt log probabilities take the rows that are left."""
     return Limits(
         max_tokens=options.max_tokens_per_step,
         max_sequences=options.max_sequences,
-        max_outputs=options.max_tokens_per_step,
+        max_outputs=options.max_sequences,
     )
 
 
