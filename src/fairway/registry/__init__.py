@@ -1,0 +1,1 @@
+"""Where models come from: names to files, and the hub's downloads."""
