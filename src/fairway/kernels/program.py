@@ -22,9 +22,12 @@ Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu"]
 class Matrix(Protocol):
     """A weight [rows, columns] in a backend's own layout; `y = x @ W.T` maps columns to rows."""
 
-    rows: int
-    columns: int
-    num_bytes: int
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def num_bytes(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -266,7 +269,14 @@ class Executable(Protocol):
     """A program bound to its cache. Owned by one thread; not re-entrant."""
 
     def run(self, step: Step) -> F32:
-        """Logits float32 [R, vocabulary]: a view that is valid until the next run."""
+        """Logits float32 [R, vocabulary]: a view that is valid until the next run.
+
+        A step that breaks its contract raises ValueError and leaves the cache as it was.
+        """
+        ...
+
+    def greedy(self, step: Step) -> I32:
+        """Runs and returns the id of each output row's largest logit [R], the lowest id of equals."""
         ...
 
 
