@@ -1,0 +1,1 @@
+"""Decoder families: what a config.json means and how its forward pass is recorded."""

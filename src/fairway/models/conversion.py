@@ -1,0 +1,113 @@
+"""Weight tensors from one type to another, a slice of rows at a time.
+
+"stored" changes nothing; "bf16" rounds to nearest even; "int8" and "int4" are groups of 32. A
+tensor that already has the wanted type passes through untouched, so nothing is rounded twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from fairway.errors import SettingsError
+from fairway.kernels.quantize import quantize_int4, quantize_int8
+from fairway.kernels.reference_ops import dequantize, to_float32
+from fairway.tensors import F32, Array, DenseTensor, GroupedTensor, WeightTensor
+
+T = TypeVar("T")
+
+WEIGHT_TYPES = ("stored", "bf16", "int8", "int4")
+
+SLICE_BYTES = 16 << 20
+"""float32 values converted at once: the only memory that a conversion needs beside its result."""
+
+
+def check_weight_type(name: str) -> None:
+    if name not in WEIGHT_TYPES:
+        raise SettingsError(
+            f"There is no weight type {name!r}.", hint=f"Known: {', '.join(WEIGHT_TYPES)}.", param="weights"
+        )
+
+
+def convert(tensor: WeightTensor, weight_type: str) -> WeightTensor:
+    """The tensor in one of `WEIGHT_TYPES`."""
+    if weight_type == "stored" or _is(tensor, weight_type):
+        return tensor
+    if weight_type == "bf16":
+        return DenseTensor("bf16", np.concatenate(_by_rows(tensor, to_bf16)))
+    quantize = quantize_int8 if weight_type == "int8" else quantize_int4
+    return stack(_by_rows(tensor, quantize))
+
+
+def _is(tensor: WeightTensor, weight_type: str) -> bool:
+    if isinstance(tensor, DenseTensor):
+        return tensor.type == weight_type
+    return weight_type == f"int{tensor.bits}"
+
+
+def to_bf16(values: F32) -> Array:
+    """float32 as bf16 bit patterns, rounded half to even; NaN stays NaN."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(values), np.uint32(0x7FC0), rounded).astype(np.uint16)
+
+
+def floats_of(tensor: WeightTensor) -> F32:
+    """The values as float32, in memory of their own."""
+    values = to_float32(tensor) if isinstance(tensor, DenseTensor) else dequantize(tensor)
+    return np.array(values, np.float32)
+
+
+def transpose(tensor: WeightTensor) -> WeightTensor:
+    """Rows and columns exchanged; a grouped tensor has no exact transpose and becomes float32."""
+    if isinstance(tensor, DenseTensor):
+        return DenseTensor(tensor.type, np.ascontiguousarray(tensor.values.T))
+    return DenseTensor("f32", np.ascontiguousarray(floats_of(tensor).T))
+
+
+def stacks_with(a: WeightTensor, b: WeightTensor) -> bool:
+    """True if the two can be one matrix: same columns, same type, same way of grouping."""
+    return a.shape[1] == b.shape[1] and _layout(a) == _layout(b)
+
+
+def _layout(tensor: WeightTensor) -> tuple[object, ...]:
+    if isinstance(tensor, DenseTensor):
+        return (tensor.type,)
+    return (tensor.bits, tensor.group, tensor.zero, tensor.offsets is None)
+
+
+def stack(parts: list[WeightTensor]) -> WeightTensor:
+    """The parts one above the other; each must stack with the first."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    values = np.concatenate([part.values for part in parts])
+    if isinstance(first, DenseTensor):
+        return DenseTensor(first.type, values)
+    grouped = [part for part in parts if isinstance(part, GroupedTensor)]
+    offsets = [part.offsets for part in grouped if part.offsets is not None]
+    return GroupedTensor(
+        first.bits,
+        first.group,
+        values,
+        np.concatenate([part.scales for part in grouped]),
+        first.zero,
+        np.concatenate(offsets) if offsets else None,
+    )
+
+
+def _by_rows(tensor: WeightTensor, function: Callable[[F32], T]) -> list[T]:
+    rows, columns = tensor.shape
+    step = max(1, SLICE_BYTES // (4 * columns))
+    return [function(floats_of(_rows(tensor, start, start + step))) for start in range(0, rows, step)]
+
+
+def _rows(tensor: WeightTensor, start: int, end: int) -> WeightTensor:
+    if isinstance(tensor, DenseTensor):
+        return DenseTensor(tensor.type, tensor.values[start:end])
+    offsets = None if tensor.offsets is None else tensor.offsets[start:end]
+    return GroupedTensor(
+        tensor.bits, tensor.group, tensor.values[start:end], tensor.scales[start:end], tensor.zero, offsets
+    )

@@ -1,0 +1,102 @@
+"""From a bundle to a model that can be compiled: read the config, check every name, load, record.
+
+The order is the promise: a config that cannot run, then a tensor that does not fit, is refused
+before the first weight is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fairway.errors import SettingsError
+from fairway.formats.bundle import Bundle
+from fairway.kernels.program import Backend, CacheShape, Executable, Limits, Program
+from fairway.models.config import DecoderConfig
+from fairway.models.conversion import check_weight_type
+from fairway.models.families import family, read_config
+from fairway.models.names import check_tensors
+from fairway.models.recording import Recording
+from fairway.models.sizes import Expected, expected_tensors
+from fairway.models.weights import Progress, Weights
+
+
+@dataclass
+class Model:
+    """A recorded forward pass with its packed weights. Shared by every executable compiled from it."""
+
+    config: DecoderConfig
+    program: Program
+    backend: Backend
+    max_context: int
+    """Positions served: the config's, or fewer if the caller asked for fewer."""
+    num_parameters: int
+    weight_bytes: int
+    weight_type: str
+
+    @property
+    def vocab_size(self) -> int:
+        return self.config.vocab_size
+
+    def cache_shape(
+        self, num_blocks: int, block_size: int = 16, *, type: Literal["f32", "f16"] = "f16"
+    ) -> CacheShape:
+        """The paged cache this model needs, with room for `num_blocks * block_size` tokens."""
+        config = self.config
+        return CacheShape(
+            config.num_layers, num_blocks, block_size, config.num_kv_heads, config.head_size, type
+        )
+
+    def compile(self, cache: CacheShape, limits: Limits) -> Executable:
+        return self.backend.compile(self.program, cache, limits)
+
+
+def load_model(
+    bundle: Bundle,
+    backend: Backend,
+    *,
+    weight_type: str = "stored",
+    context: int | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """Packs the weights of a bundle for a backend.
+
+    Raises `UnsupportedError` for what this engine cannot run, `FormatError` for tensors that do not
+    fit the config, `SettingsError` for an unknown weight type or a context beyond the model's.
+    """
+    check_weight_type(weight_type)
+    config = read_config(bundle.config)
+    served = served_context(config, context)
+    expected = expected_tensors(config, input_first=bundle.container != "gguf")
+    check_tensors(
+        bundle, {name: tensor.shape for name, tensor in expected.items()}, tied=config.tied_embeddings
+    )
+    weights = Weights(bundle, backend, weight_type, total=len(expected), progress=progress)
+    recording = Recording(config, weights, served)
+    family(config.model_type).record(recording)
+    return Model(
+        config=config,
+        program=recording.program,
+        backend=backend,
+        max_context=served,
+        num_parameters=_count(expected),
+        weight_bytes=weights.num_bytes,
+        weight_type=weight_type,
+    )
+
+
+def served_context(config: DecoderConfig, wanted: int | None) -> int:
+    """The context to serve; None is all of the model's."""
+    if wanted is None:
+        return config.max_context
+    if not 1 <= wanted <= config.max_context:
+        raise SettingsError(
+            f"A context of {wanted} is not possible: this model has {config.max_context} positions.",
+            hint=f"Choose 1 to {config.max_context}.",
+            param="context",
+        )
+    return wanted
+
+
+def _count(expected: dict[str, Expected]) -> int:
+    return sum(tensor.num_elements for tensor in expected.values())
