@@ -37,7 +37,8 @@ class TensorInfo:
 class Tensors(Protocol):
     """The weights of a bundle, by Hugging Face name."""
 
-    infos: Mapping[str, TensorInfo]
+    @property
+    def infos(self) -> Mapping[str, TensorInfo]: ...
 
     def read(self, name: str) -> WeightTensor:
         """One tensor, exactly as stored: floats as `DenseTensor`, quantised types as `GroupedTensor`.

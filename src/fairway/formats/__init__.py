@@ -1,0 +1,1 @@
+"""Containers: safetensors, GGUF and Hugging Face folders, read header first and never executed."""

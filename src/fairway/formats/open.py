@@ -1,0 +1,171 @@
+"""`open_bundle`: any checkpoint by its path, as a `Bundle`.
+
+Decides what lies there and gathers the parts; each format's reader does the reading. Only headers
+and small sidecar files are touched. Nothing is ever executed: pickles are refused by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from fairway.errors import FormatError, ModelNotFound, UnsupportedError
+from fairway.formats.bundle import Bundle, TensorInfo, Tensors
+from fairway.formats.gguf_types import BY_NAME
+from fairway.formats.identify import identify
+from fairway.formats.licence import folder_licence
+from fairway.formats.open_gguf import gguf_bundle
+from fairway.formats.safetensors import open_safetensors
+from fairway.formats.shards import open_shards
+from fairway.formats.sidecars import Sidecars
+
+INDEX_SUFFIX = ".safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+NOT_WEIGHTS = {"training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt"}
+CONVERT = (
+    "Convert it once, on a machine where you trust it, with transformers: "
+    "AutoModelForCausalLM.from_pretrained(...).save_pretrained(FOLDER, safe_serialization=True)."
+)
+
+
+def open_bundle(path: Path | str, *, complete: bool = True) -> Bundle:
+    """A Hugging Face folder, a safetensors file or its index, or a GGUF file.
+
+    With `complete`, a model that cannot answer (no config, no tokenizer, weights of a type that
+    cannot be run) is an error; without, it is opened as far as its headers go, for listing. Raises
+    `ModelNotFound`, `FormatError` or `UnsupportedError`.
+    """
+    path = Path(path).expanduser()
+    try:
+        exists, is_folder = path.exists(), path.is_dir()
+    except (OSError, ValueError) as error:
+        raise ModelNotFound(f"{str(path)[:200]!r} is not a path.", hint="Check the spelling.") from error
+    if not exists:
+        raise ModelNotFound(f"There is nothing at {path}.", hint="Check the spelling of the path.")
+    bundle = _open_folder(path) if is_folder else _open_file(path)
+    if complete:
+        _require_complete(bundle)
+    return bundle
+
+
+def _open_folder(folder: Path) -> Bundle:
+    files = sorted(entry.name for entry in folder.iterdir())
+    weights = _folder_weights(folder, files)
+    if weights is None:
+        return _open_gguf_folder(folder, files)
+    bundle = _with_sidecars(folder, weights)
+    pickles = [name for name in files if _is_pickle(name)]
+    if pickles:
+        warning = f"{', '.join(pickles[:3])} lie beside the weights and were ignored: pickles are not opened."
+        bundle = replace(bundle, warnings=(*bundle.warnings, warning))
+    return bundle
+
+
+def _folder_weights(folder: Path, files: list[str]) -> Tensors | None:
+    """The folder's safetensors, by the names that transformers looks for first."""
+    if "model.safetensors" in files:
+        return open_safetensors(folder / "model.safetensors")
+    indexes = [name for name in files if name.endswith(INDEX_SUFFIX)]
+    if f"model{INDEX_SUFFIX}" in indexes or len(indexes) == 1:
+        name = f"model{INDEX_SUFFIX}" if f"model{INDEX_SUFFIX}" in indexes else indexes[0]
+        return open_shards(folder / name)
+    singles = [name for name in files if name.endswith(".safetensors")]
+    if len(singles) == 1:
+        return open_safetensors(folder / singles[0])
+    if singles:
+        raise FormatError(
+            f"{folder} holds {len(singles)} safetensors files and no model{INDEX_SUFFIX} that joins them.",
+            hint="Name one of the files, or download the index too.",
+        )
+    return None
+
+
+def _open_gguf_folder(folder: Path, files: list[str]) -> Bundle:
+    ggufs = [name for name in files if name.endswith(".gguf") and not _is_later_part(name)]
+    if len(ggufs) == 1:
+        return gguf_bundle(folder / ggufs[0])
+    if ggufs:
+        listed = ", ".join(ggufs[:5])
+        raise FormatError(f"{folder} holds several models: {listed}.", hint="Name one of the files.")
+    pickles = [name for name in files if _is_pickle(name)]
+    if pickles:
+        raise UnsupportedError(
+            f"{folder} holds its weights as pickles only ({', '.join(pickles[:3])}); "
+            "a pickle is a program, and nothing of it was executed.",
+            hint=CONVERT,
+        )
+    raise FormatError(
+        f"{folder} holds no weights: no .safetensors and no .gguf file.",
+        hint="Name a folder downloaded from a model hub, or a .gguf file.",
+    )
+
+
+def _is_later_part(name: str) -> bool:
+    return "-of-" in name and not name.rsplit("-of-", 1)[0].endswith("-00001")
+
+
+def _is_pickle(name: str) -> bool:
+    return name.endswith(PICKLES) and name not in NOT_WEIGHTS
+
+
+def _open_file(path: Path) -> Bundle:
+    if path.name.endswith(INDEX_SUFFIX):
+        return replace(_with_sidecars(path.parent, open_shards(path)), path=path, container="safetensors")
+    kind = identify(path)
+    if kind.format == "gguf":
+        return gguf_bundle(path)
+    if kind.format == "safetensors":
+        bundle = _with_sidecars(path.parent, open_safetensors(path))
+        return replace(bundle, path=path, name=path.stem, container="safetensors")
+    raise kind.refusal(path)
+
+
+def _with_sidecars(folder: Path, tensors: Tensors) -> Bundle:
+    sidecars = Sidecars(folder)
+    return Bundle(
+        name=folder.resolve().name,
+        path=folder,
+        container="huggingface",
+        config=sidecars.config,
+        tensors=tensors,
+        tokenizer=sidecars.tokenizer,
+        chat_template=sidecars.chat_template(),
+        generation=sidecars.generation(),
+        end_of_text_ids=sidecars.end_of_text_ids(),
+        licence=folder_licence(folder),
+    )
+
+
+def _require_complete(bundle: Bundle) -> None:
+    missing = _missing(bundle)
+    if missing:
+        file, why = missing
+        raise FormatError(
+            f"{bundle.path} has no {file}: {why}.",
+            hint=f"Put the model's {file} into the same folder; its page on the hub has it.",
+        )
+    unreadable = _unreadable(bundle)
+    if unreadable:
+        kinds = ", ".join(sorted({info.type for info in unreadable}))
+        raise UnsupportedError(
+            f"{bundle.path} stores {len(unreadable)} tensors as {kinds}, which cannot be run.",
+            hint="Choose a file with Q2_K to Q8_0, IQ4_NL, IQ4_XS, BF16, F16 or F32 weights.",
+        )
+
+
+def _missing(bundle: Bundle) -> tuple[str, str] | None:
+    if not bundle.config:
+        return "config.json", "the weights alone do not say what they compute"
+    if bundle.tokenizer is None:
+        return "tokenizer.json", "text cannot be turned into tokens"
+    return None
+
+
+def _unreadable(bundle: Bundle) -> list[TensorInfo]:
+    """Quantised GGUF types that this version only lists. Odd buffers of a folder may never be read."""
+    if bundle.container != "gguf":
+        return []
+    infos = bundle.tensors.infos.values()
+    return [
+        info for info in infos if BY_NAME[info.type].block_size > 1 and not BY_NAME[info.type].is_readable
+    ]

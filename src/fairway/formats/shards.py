@@ -1,0 +1,78 @@
+"""A checkpoint in several safetensors files, joined by `model.safetensors.index.json`.
+
+The index names a plain file of the same folder for every tensor; nothing else is ever opened.
+Each shard's header is checked in full; shards are mapped when one of their tensors is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairway.errors import FormatError
+from fairway.formats.bundle import TensorInfo
+from fairway.formats.json_text import read_object
+from fairway.formats.safetensors import SafetensorsFile, open_safetensors
+from fairway.tensors import DenseTensor
+
+MAX_SHARDS = 10_000
+HINT = "Download the missing or damaged files of the checkpoint again."
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Several files as one set of tensors."""
+
+    path: Path
+    files: Mapping[str, SafetensorsFile]
+    place: Mapping[str, str]
+    infos: Mapping[str, TensorInfo]
+
+    def read(self, name: str) -> DenseTensor:
+        """One tensor from the shard that the index names."""
+        if name not in self.place:
+            raise FormatError(f"{self.path} has no tensor {name!r}.", hint=HINT)
+        return self.files[self.place[name]].read(name)
+
+
+def open_shards(index: Path) -> Shards:
+    """`index` is a `*.safetensors.index.json`; its shards lie beside it."""
+    place = _weight_map(index)
+    files: dict[str, SafetensorsFile] = {}
+    for file_name in dict.fromkeys(place.values()):
+        path = index.parent / file_name
+        if not path.exists():
+            raise FormatError(f"{index} names {file_name[:120]!r}, which is missing.", hint=HINT)
+        files[file_name] = open_safetensors(path)
+    infos = {name: _info(index, files[file_name], name) for name, file_name in place.items()}
+    return Shards(index, files, place, infos)
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    place = read_object(index).get("weight_map")
+    if not isinstance(place, dict) or not place:
+        raise FormatError(f"{index} has no weight_map that names a file for each tensor.", hint=HINT)
+    for file_name in place.values():
+        _check_file_name(index, file_name)
+    if len(set(place.values())) > MAX_SHARDS:
+        raise FormatError(f"{index} names more than {MAX_SHARDS} files.", hint=HINT)
+    return place
+
+
+def _check_file_name(index: Path, name: object) -> None:
+    if not isinstance(name, str) or not name.endswith(".safetensors") or len(name) > 255:
+        raise FormatError(f"{index} names {str(name)[:120]!r}, not a .safetensors file.", hint=HINT)
+    if any(char in name for char in "/\\:\0"):
+        raise FormatError(
+            f"{index} names {name[:120]!r}, which lies outside its folder; it was not opened.",
+            hint="Shards must lie beside the index: do not trust this checkpoint.",
+        )
+
+
+def _info(index: Path, file: SafetensorsFile, name: str) -> TensorInfo:
+    if name not in file.infos:
+        raise FormatError(
+            f"{index} says that {file.source.name!r} holds {name[:120]!r}, but it does not.", hint=HINT
+        )
+    return file.infos[name]
