@@ -19,7 +19,11 @@ class Chunk:
     start: int
     num_outputs: int
     block_ids: Sequence[int]
-    """Blocks that hold positions 0 .. start + num_tokens - 1, in order."""
+    """Blocks that hold positions 0 .. start + num_tokens - 1, in order.
+
+    Valid until the next step: the engine's own list, and a block may be exchanged for one of the same
+    content between two steps.
+    """
 
     @property
     def num_tokens(self) -> int:
