@@ -62,7 +62,8 @@ def _local_rope(config: Fields, plain: DecoderConfig) -> RopeConfig:
     if "sliding_attention" in config.section("rope_parameters"):
         return read_rope(config, plain.head_size, layers="sliding_attention")
     theta = config.positive("rope_local_base_freq", 10_000.0)
-    return RopeConfig(theta=theta, rotary=plain.head_size, max_positions=plain.max_context)
+    positions = config.integer("max_position_embeddings")
+    return read_rope(Fields({"rope_theta": theta, "max_position_embeddings": positions}), plain.head_size)
 
 
 def record(model: Recording) -> None:

@@ -1,0 +1,91 @@
+"""Records what transformers answers for every case: `python tests/models/make_goldens.py [CASE...]`.
+
+Needs torch and transformers (`make parity` installs them); the files it writes need neither. A seed
+is taken whose greedy text is varied and whose choices are far from ties.
+"""
+
+import json
+import sys
+
+import numpy as np
+import torch
+from model_cases import CASES, CONTEXTS, NUM_TOKENS, PROMPT, WITHOUT_GREEDY
+from tiny_models import GOLDENS, tiny_weights
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+
+def build(config: dict) -> PreTrainedModel:
+    settings = CONFIG_MAPPING[config["model_type"]].from_dict(json.loads(json.dumps(config)))
+    model = AutoModelForCausalLM.from_config(settings, attn_implementation="eager", dtype=torch.float32)
+    return model.eval()
+
+
+def shapes_of(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
+    """As `save_pretrained` would write them: a tied head is not stored."""
+    state = model.state_dict()
+    if model.config.get_text_config().tie_word_embeddings:
+        state.pop("lm_head.weight")
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def fill(model: PreTrainedModel, weights: dict[str, np.ndarray]) -> None:
+    state = {name: torch.from_numpy(values) for name, values in weights.items()}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert set(missing) <= {"lm_head.weight"}, missing
+    assert not unexpected, unexpected
+    model.tie_weights()
+
+
+def logits_of(model: PreTrainedModel, tokens: list[int]) -> np.ndarray:
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0].numpy()
+
+
+def extend(model: PreTrainedModel) -> tuple[list[int], float]:
+    """Greedy text and the smallest distance between the best and the second logit, over their spread."""
+    tokens, margin = list(PROMPT), np.inf
+    while len(tokens) < NUM_TOKENS:
+        last = logits_of(model, tokens)[-1]
+        second, best = np.sort(last)[-2:]
+        margin = min(margin, float((best - second) / last.std()))
+        tokens.append(int(last.argmax()))
+    return tokens, margin
+
+
+def search(
+    model: PreTrainedModel, shapes: dict[str, tuple[int, ...]], model_type: str
+) -> tuple[int, list[int]]:
+    for seed in range(1000):
+        fill(model, tiny_weights(shapes, seed, model_type))
+        tokens, margin = extend(model)
+        if margin > 5e-3 and len(set(tokens[len(PROMPT) :])) >= 8:
+            return seed, tokens
+    raise SystemExit("no seed gives a varied text")
+
+
+def record(name: str, config: dict) -> None:
+    model = build(config)
+    shapes = shapes_of(model)
+    seed, tokens = search(model, shapes, config["model_type"])
+    answer = {
+        "config": config,
+        "saved_config": json.loads(model.config.to_json_string(use_diff=False)),
+        "context": CONTEXTS.get(name),
+        "seed": seed,
+        "shapes": shapes,
+        "num_parameters": sum(p.numel() for p in model.parameters()),
+        "tokens": tokens,
+        "num_prompt": len(PROMPT),
+        "greedy": name not in WITHOUT_GREEDY,
+    }
+    GOLDENS.mkdir(exist_ok=True)
+    (GOLDENS / f"{name}.json").write_text(json.dumps(answer) + "\n", "utf-8")
+    np.savez_compressed(GOLDENS / f"{name}.npz", logits=logits_of(model, tokens))
+    print(f"{name}: seed {seed}, {answer['num_parameters']} parameters")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for case in sys.argv[1:] or CASES:
+        record(case, CASES[case])
