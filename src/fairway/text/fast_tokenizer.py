@@ -1,0 +1,74 @@
+"""A tokenizer that lets the `tokenizers` library find the ids.
+
+The library splits and merges; decoding, ids around the text and errors are ours (tokenizer.py), so all
+tokenizers behave alike. No exception or panic of the library leaves this module unnamed.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tokenizers import Tokenizer as Backend
+
+from fairway.errors import FairwayError, FormatError
+from fairway.text.pieces import Spelling
+from fairway.text.tokenizer import SpecialTokens, Tokenizer, text_bytes
+
+
+class FastTokenizer(Tokenizer):
+    """`backend` must neither truncate nor pad; its post-processor is never used."""
+
+    def __init__(self, backend: Backend, spelling: Spelling, special: SpecialTokens) -> None:
+        vocab_size = max(backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        super().__init__(vocab_size, special, strips_leading_space=spelling.strips_leading_space)
+        self._backend = backend
+        self._spelling = spelling
+        self._added = frozenset(backend.get_added_tokens_decoder())
+        self._plain: Backend | None = None
+        self._plain_lock = threading.Lock()
+
+    def _encode_text(self, text: str, parse_special: bool) -> list[int]:
+        backend = self._backend if parse_special else self._plain_backend()
+        with library_errors("The tokenizer cannot encode this text"):
+            ids: list[int] = backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _plain_backend(self) -> Backend:
+        """A copy that reads control tokens as text, made at first use: the switch is state of the object."""
+        with self._plain_lock:
+            if self._plain is None:
+                plain = copy.deepcopy(self._backend)
+                plain.encode_special_tokens = True
+                self._plain = plain
+            return self._plain
+
+    def _piece(self, token_id: int) -> str | None:
+        piece: str | None = self._backend.id_to_token(token_id)
+        return piece
+
+    def _piece_id(self, piece: str) -> int | None:
+        token_id: int | None = self._backend.token_to_id(piece)
+        return token_id
+
+    def _piece_bytes(self, token_id: int) -> bytes:
+        piece = self._piece(token_id)
+        if piece is None:
+            return b""
+        if self._spelling.byte_level and token_id in self._added:
+            return text_bytes(piece)
+        return self._spelling.to_bytes(piece)
+
+
+@contextmanager
+def library_errors(what: str) -> Iterator[None]:
+    """Turns whatever the Rust library throws, panics included, into one `FormatError`."""
+    try:
+        yield
+    except (FairwayError, KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # a Rust panic is no Exception
+        reason = " ".join(str(error).split())[:300]
+        raise FormatError(f"{what}: {reason or type(error).__name__}.") from error

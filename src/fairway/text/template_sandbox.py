@@ -1,0 +1,249 @@
+"""The Jinja environment that chat templates run in: what transformers offers, inside limits.
+
+A sandbox without access to Python's insides, with the extras templates expect (tojson without HTML
+escapes, raise_exception, strftime_now, break and continue, the generation tag). Loops, calls, filters,
+operators and assignments pass through template_limits.py. Nothing here knows messages.
+"""
+# ruff: noqa: ANN401 (a template's values have no types)
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from jinja2 import nodes
+from jinja2.exceptions import SecurityError, TemplateError
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+from jinja2.visitor import NodeTransformer
+
+from fairway.text import template_limits as limits
+
+# No chat template needs these, and each can be made to run for minutes on a few characters.
+_REMOVED_FILTERS = ("pprint", "striptags", "urlize", "wordwrap", "xmlattr")
+_COUNTING_FILTERS = frozenset({"batch", "center", "indent", "round", "slice", "truncate"})
+_REMOVED_METHODS = frozenset({"encode", "decode", "to_bytes", "from_bytes", "translate", "maketrans"})
+
+
+class TemplateRefusal(TemplateError):
+    """The template called raise_exception."""
+
+
+class GenerationTag(Extension):
+    """{% generation %}...{% endgeneration %} marks the assistant's text for training; here it only scopes."""
+
+    tags = {"generation"}  # noqa: RUF012 (Jinja's own convention)
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.Scope(body).set_lineno(line)
+
+
+class TemplateEnvironment(ImmutableSandboxedEnvironment):
+    """Ready to compile chat templates with `from_string`."""
+
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self, clock: Callable[[], datetime] = datetime.now) -> None:
+        super().__init__(
+            trim_blocks=True,
+            lstrip_blocks=True,
+            optimized=False,
+            finalize=limits.checked,
+            extensions=[GenerationTag, "jinja2.ext.loopcontrols"],
+        )
+        for name in _REMOVED_FILTERS:
+            del self.filters[name]
+        self.filters["tojson"] = _to_json
+        self.filters = {name: _limited(name, function) for name, function in self.filters.items()}
+        del self.globals["lipsum"]
+        self.globals["raise_exception"] = _raise_exception
+        self.globals["strftime_now"] = lambda format: clock().strftime(format)
+        self.globals["dict"] = _TemplateDict()
+        self.globals["namespace"] = _TemplateNamespace
+
+    # Called by name from the nodes that _Limiter inserts.
+    tick = staticmethod(limits.tick)
+    checked = staticmethod(limits.checked)
+
+    @staticmethod
+    def joined(*parts: Any) -> str:
+        """The ~ operator."""
+        return "".join(map(str, parts))
+
+    @staticmethod
+    def concat(parts: Iterable[str]) -> str:
+        """How Jinja joins the output of macros and blocks."""
+        pieces = list(parts)
+        limits.require_size(sum(map(len, pieces)))
+        return "".join(pieces)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        limited: nodes.Template = _Limiter().visit(tree)
+        return limited
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        return attr not in _REMOVED_METHODS and super().is_safe_attribute(obj, attr, value)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        wrapped = super().wrap_str_format(value)
+        return None if wrapped is None else _limited_format(wrapped, value.__self__)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "*":
+            limits.check_product(left, right)
+        elif operator == "**":
+            limits.check_power(left, right)
+        elif operator == "%" and isinstance(left, str):
+            limits.check_format(left)
+            limits.checked(right)
+        return limits.checked(super().call_binop(context, operator, left, right))
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+        """Keeps Jinja's odd names so that a template's keyword arguments cannot collide with them."""
+        limits.tick()
+        owner = getattr(__obj, "__self__", None)
+        if isinstance(owner, str):
+            if __obj.__name__ == "join" and args:
+                args = (list(args[0]), *args[1:])
+            limits.check_counts(args)
+            limits.check_text_method(owner, __obj.__name__, args)
+        if __obj is not __self.checked:
+            limits.checked([*args, *kwargs.values()])
+        return limits.checked(super().call(__context, __obj, *args, **kwargs))
+
+
+class _Limiter(NodeTransformer):
+    """Puts a tick into every loop and a check on every value that gets a name."""
+
+    def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802
+        self.generic_visit(node)
+        node.iter = _call("checked", node.iter)
+        node.body = [nodes.ExprStmt(_call("tick")), *node.body]
+        return node
+
+    def visit_Assign(self, node: nodes.Assign) -> nodes.Assign:  # noqa: N802
+        self.generic_visit(node)
+        node.node = _call("checked", node.node)
+        return node
+
+    def visit_With(self, node: nodes.With) -> nodes.With:  # noqa: N802
+        self.generic_visit(node)
+        node.values = [_call("checked", value) for value in node.values]
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        parts = [self.visit(part) for part in node.nodes]
+        return _call("joined", *parts)
+
+
+def _call(name: str, *arguments: nodes.Node) -> nodes.Call:
+    line = arguments[0].lineno if arguments else 1
+    function = nodes.EnvironmentAttribute(name)
+    call = nodes.Call(function, list(arguments), [], None, None)
+    call.set_lineno(line)
+    return call
+
+
+def _limited(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter with its arguments and its result weighed; keeps Jinja's markers on the function."""
+
+    @functools.wraps(function)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        limits.tick()
+        given = [arg for arg in args if not isinstance(arg, _JINJA_OWN)]
+        value = given[0] if given else None
+        if name == "join":
+            args, value = _join_arguments(args)
+        elif name == "sum" and isinstance(
+            kwargs.get("start", given[2] if len(given) > 2 else 0), list | tuple | str
+        ):
+            raise limits.LimitReached("it sums lists")
+        elif isinstance(value, str):
+            limits.check_text_method(value, name, tuple(given[1:]) or tuple(kwargs.values()))
+        if name in _COUNTING_FILTERS:
+            limits.check_counts([*given[1:], *kwargs.values()])
+        limits.checked([*given, *kwargs.values()])
+        return limits.checked(function(*args, **kwargs))
+
+    return limited
+
+
+def _join_arguments(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+    """The join filter's evaluation context, its values as a list (they may be a generator), the rest."""
+    context, values, *rest = args
+    items = list(values)
+    separator = rest[0] if rest else ""
+    if isinstance(separator, str):
+        limits.check_text_method(separator, "join", (items,))
+    return (context, items, *rest), items
+
+
+def _limited_format(wrapped: Callable[..., str], text: str) -> Callable[..., str]:
+    @functools.wraps(wrapped)
+    def limited(*args: Any, **kwargs: Any) -> str:
+        limits.check_format(text)
+        limits.checked([*args, *kwargs.values()])
+        return wrapped(*args, **kwargs)
+
+    return limited
+
+
+def _raise_exception(message: str) -> None:
+    raise TemplateRefusal(str(message))
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: Any = None,
+    separators: Any = None,
+    sort_keys: bool = False,
+) -> str:
+    """As transformers has it: Jinja's own would escape HTML."""
+    if (isinstance(indent, int) and indent > 32) or (isinstance(indent, str) and len(indent) > 32):
+        raise limits.LimitReached("it indents JSON by more than 32")
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+class _TemplateDict:
+    """`dict(...)` without the class, whose attributes would lead further."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict(*args, **kwargs)
+
+    def fromkeys(self, *args: Any) -> Any:
+        return dict.fromkeys(*args)
+
+
+class _TemplateNamespace(Namespace):
+    """`namespace(...)` that refuses underscore names, as transformers does."""
+
+    def __init__(*args: Any, **kwargs: Any) -> None:
+        self, *rest = args
+        values = dict(*rest, **kwargs)
+        for name in values:
+            _require_public(name)
+        Namespace.__init__(self, values)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _require_public(name)
+        super().__setitem__(name, value)
+
+
+def _require_public(name: Any) -> None:
+    if isinstance(name, str) and name.startswith("_"):
+        raise SecurityError(f"Chat templates cannot set {name!r} on a namespace.")
+
+
+_JINJA_OWN = (Context, ImmutableSandboxedEnvironment, nodes.EvalContext)

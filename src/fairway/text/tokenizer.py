@@ -1,0 +1,177 @@
+"""What every tokenizer promises, and the door that builds the right one for a bundle.
+
+Decoding is a matter of bytes: every token adds the same bytes wherever it stands, so the full text is
+the tokens' bytes joined, and streaming (detokenizer.py) cannot disagree with it. Nothing here knows a
+file format; huggingface_tokenizer.py and gguf_tokenizer.py do.
+"""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from fairway.errors import RequestError, UnsupportedError
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """The ids with a meaning, and what `encode(add_special_tokens=True)` puts around a text."""
+
+    ids: frozenset[int] = frozenset()
+    """Control tokens: they carry meaning to the model and no text to a reader."""
+    bos: int | None = None
+    eos: int | None = None
+    prefix: tuple[int, ...] = ()
+    suffix: tuple[int, ...] = ()
+
+
+class Tokenizer(ABC):
+    """Text to ids and back. Immutable once built; any thread may call it."""
+
+    def __init__(self, vocab_size: int, special: SpecialTokens, *, strips_leading_space: bool) -> None:
+        self.vocab_size = vocab_size
+        self.special_ids = special.ids
+        self.bos_token_id = special.bos
+        self.eos_token_id = special.eos
+        self.strips_leading_space = strips_leading_space
+        """Whether the first text of a sequence loses one leading space (SentencePiece adds it)."""
+        self._prefix = list(special.prefix)
+        self._suffix = list(special.suffix)
+        self._bytes: dict[int, bytes] = {}
+
+    @property
+    def adds_bos(self) -> bool:
+        return self.bos_token_id is not None and self.bos_token_id in self._prefix
+
+    @property
+    def adds_eos(self) -> bool:
+        return self.eos_token_id is not None and self.eos_token_id in self._suffix
+
+    def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True) -> list[int]:
+        """The ids of `text`.
+
+        `parse_special` turns the spelling of a control token ("<|im_end|>") into its id; without it, it is
+        ordinary text. A prompt that already begins with the BOS token, as chat templates render it, does
+        not get a second one, and likewise at the end. Raises `RequestError` for text that is not Unicode.
+        """
+        _require_unicode(text)
+        ids = self._encode_text(text, parse_special) if text else []
+        if not add_special_tokens:
+            return ids
+        if self._prefix and ids[: len(self._prefix)] != self._prefix:
+            ids = self._prefix + ids
+        if self._suffix and ids[-len(self._suffix) :] != self._suffix:
+            ids = ids + self._suffix
+        return ids
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """The text of `ids`; bytes that are no UTF-8 become U+FFFD. `RequestError` for an impossible id."""
+        raw = b"".join(self.emitted_bytes(token_id, skip_special_tokens) for token_id in ids)
+        if self.strips_leading_space and raw.startswith(b" "):
+            raw = raw[1:]
+        return raw.decode("utf-8", "replace")
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The exact bytes a token adds to the text: b"" for control tokens and unused ids."""
+        token_id = self._checked(token_id)
+        known = self._bytes.get(token_id)
+        if known is None:
+            known = b"" if token_id in self.special_ids else self._piece_bytes(token_id)
+            self._bytes[token_id] = known
+        return known
+
+    def emitted_bytes(self, token_id: int, skip_special_tokens: bool = True) -> bytes:
+        """`token_bytes`, or a control token's spelling when those are not skipped."""
+        if not skip_special_tokens and token_id in self.special_ids:
+            return text_bytes(self._piece(self._checked(token_id)) or "")
+        return self.token_bytes(token_id)
+
+    def token_text(self, token_id: int) -> str:
+        """A readable form: control tokens spelled out, stray bytes as \\xE4."""
+        return self.emitted_bytes(token_id, skip_special_tokens=False).decode("utf-8", "backslashreplace")
+
+    def token_id(self, text: str) -> int | None:
+        """The id of a vocabulary piece as the vocabulary spells it ("▁the", "Ġthe", "<|im_end|>")."""
+        return self._piece_id(text)
+
+    def known_ids(self, texts: Iterable[str]) -> dict[str, int]:
+        """Those of `texts` that are in the vocabulary, with their ids."""
+        found = {text: self._piece_id(text) for text in texts}
+        return {text: token_id for text, token_id in found.items() if token_id is not None}
+
+    def _checked(self, token_id: int) -> int:
+        try:
+            number = operator.index(token_id)
+        except TypeError:
+            raise RequestError(f"A token id must be an integer, not {token_id!r}.", param="ids") from None
+        if not 0 <= number < self.vocab_size:
+            raise RequestError(
+                f"Token id {number} is outside the vocabulary (0 to {self.vocab_size - 1}).", param="ids"
+            )
+        return number
+
+    @abstractmethod
+    def _encode_text(self, text: str, parse_special: bool) -> list[int]:
+        """The ids of non-empty `text`, nothing added around it."""
+
+    @abstractmethod
+    def _piece(self, token_id: int) -> str | None:
+        """How the vocabulary spells a valid id; None for a hole in it."""
+
+    @abstractmethod
+    def _piece_id(self, piece: str) -> int | None: ...
+
+    @abstractmethod
+    def _piece_bytes(self, token_id: int) -> bytes:
+        """The bytes of a token that is not a control token."""
+
+
+class Source(Protocol):
+    """The part of `formats.bundle.TokenizerSource` that is read here."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def files(self) -> Mapping[str, Path]: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+
+
+def load_tokenizer(source: Source) -> Tokenizer:
+    """The tokenizer of a bundle.
+
+    Raises `FormatError` for broken files and `UnsupportedError`, naming what is missing, for tokenizers
+    that Fairway does not have.
+    """
+    if source.kind == "huggingface":
+        from fairway.text.huggingface_tokenizer import load_huggingface
+
+        return load_huggingface(source.files)
+    if source.kind == "gguf":
+        from fairway.text.gguf_tokenizer import load_gguf
+
+        return load_gguf(source.metadata)
+    raise UnsupportedError(f"Tokenizers of kind {source.kind!r} are not supported.")
+
+
+def text_bytes(text: str) -> bytes:
+    """UTF-8, also of text that a reader decoded with `surrogateescape`."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _require_unicode(text: str) -> None:
+    if not isinstance(text, str):
+        raise RequestError(f"Text must be a string, not {type(text).__name__}.", param="text")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"The text holds a lone surrogate (U+{ord(text[error.start]):04X}) at position {error.start}; "
+            "it is not valid Unicode.",
+            hint="Send whole characters: an emoji cut in half by the caller looks like this.",
+            param="text",
+        ) from None
