@@ -1,0 +1,150 @@
+"""Memory that serving a model takes, in bytes, from its header alone.
+
+Pure arithmetic over a config, tensor headers and decisions; nothing is measured or read here. The
+rule: it mirrors what the native engine allocates, and tests compare the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Literal, TypeAlias
+
+from fairway.formats.bundle import Bundle, TensorInfo
+from fairway.formats.gguf_types import BY_NAME
+from fairway.models.config import DecoderConfig
+from fairway.models.families import family
+from fairway.models.names import stored_names
+from fairway.models.recording import Recording
+from fairway.models.sizes import Expected, Shapes, expected_tensors
+
+KVType: TypeAlias = Literal["f32", "f16"]
+
+ELEMENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2}
+FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+TILE_ROWS = 16
+GROUP = 32
+SCALE_BYTES = 2
+# Types whose blocks carry a minimum beside the scale.
+WITH_OFFSETS = frozenset({"Q4_1", "Q5_1", "Q2_K", "Q4_K", "Q5_K"})
+# Interpreter, libraries, server, tokenizer: resident before a model is loaded.
+OVERHEAD_BYTES = 150 << 20
+
+
+@dataclass(frozen=True)
+class Need:
+    """Where the memory goes."""
+
+    weight_bytes: int
+    kv_bytes: int
+    activation_bytes: int
+    overhead_bytes: int = OVERHEAD_BYTES
+
+    @property
+    def total_bytes(self) -> int:
+        return self.weight_bytes + self.kv_bytes + self.activation_bytes + self.overhead_bytes
+
+    def to_dict(self) -> dict[str, int]:
+        return asdict(self) | {"total_bytes": self.total_bytes}
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How a matrix is held: plain elements, or groups with a scale and perhaps an offset."""
+
+    bits: int
+    group: int | None = None
+    has_offsets: bool = False
+
+    def num_bytes(self, rows: int, columns: int) -> int:
+        """In tiles of 16 rows; groups of columns are padded to 32."""
+        tiles = -(-rows // TILE_ROWS)
+        if self.group is None:
+            return tiles * TILE_ROWS * columns * self.bits // 8
+        padded = -(-columns // GROUP) * GROUP
+        scales = padded // self.group * SCALE_BYTES * (2 if self.has_offsets else 1)
+        return tiles * TILE_ROWS * (padded * self.bits // 8 + scales)
+
+
+PACKINGS = {
+    "f32": Packing(32),
+    "f16": Packing(16),
+    "bf16": Packing(16),
+    "int8": Packing(8, GROUP),
+    "int4": Packing(4, GROUP),
+}
+
+
+def stored_packing(type_name: str) -> Packing:
+    """How the engine holds a tensor of a file's type without losing anything."""
+    plain = PACKINGS.get(type_name.lower())
+    if plain is not None:
+        return plain
+    row = BY_NAME.get(type_name)
+    if row is None or row.bits == 0:
+        return PACKINGS["f32"]
+    return Packing(row.bits, row.group, type_name in WITH_OFFSETS)
+
+
+def weight_bytes(bundle: Bundle, config: DecoderConfig, weight_type: str) -> int:
+    """Packed weights in memory, when loaded as `weight_type` ("stored" or one of `PACKINGS`)."""
+    infos = bundle.tensors.infos
+    stored = stored_names(infos)
+    expected = expected_tensors(config)
+    return sum(
+        _tensor_bytes(tensor, infos.get(stored.get(name, "")), weight_type)
+        for name, tensor in expected.items()
+    )
+
+
+def _tensor_bytes(tensor: Expected, info: TensorInfo | None, weight_type: str) -> int:
+    if tensor.role == "float":
+        return 4 * tensor.num_elements
+    rows, columns = tensor.shape
+    if weight_type == "stored":
+        return stored_packing(info.type if info is not None else "F32").num_bytes(rows, columns)
+    # The loader never takes the token table below 8 bits.
+    packed = "int8" if weight_type == "int4" and tensor.role == "table" else weight_type
+    return PACKINGS[packed].num_bytes(rows, columns)
+
+
+def kv_bytes(config: DecoderConfig, num_tokens: int, kv_type: KVType, *, trims_windows: bool = False) -> int:
+    """Keys and values of `num_tokens` positions over all layers.
+
+    Our engine's blocks hold every position in every layer; `trims_windows` is for engines whose
+    layers with a sliding window keep no more than the window.
+    """
+    kept = (min(num_tokens, window) if trims_windows and window else num_tokens for window in config.windows)
+    return 2 * sum(kept) * config.kv_size * ELEMENT_BYTES[kv_type]
+
+
+def activation_bytes(config: DecoderConfig, max_tokens: int, max_sequences: int) -> int:
+    """The buffers of one step at its largest: the recorded program's own widths, float32."""
+    recording = Recording(config, Shapes(), config.max_context)
+    family(config.model_type).record(recording)
+    widths: dict[str, int] = {"tokens": 0, "outputs": 0}
+    for buffer in recording.buffers.values():
+        widths[buffer.rows] += buffer.width
+    return 4 * (max_tokens * widths["tokens"] + max_sequences * widths["outputs"])
+
+
+def num_parameters(bundle: Bundle) -> int:
+    """Every value in the file."""
+    return sum(prod(info.shape) for info in bundle.tensors.infos.values())
+
+
+def stored_types(infos: Mapping[str, TensorInfo]) -> dict[str, int]:
+    """Stored type -> bytes, of tensors with two or more dimensions, the largest first."""
+    sums: dict[str, int] = {}
+    for info in infos.values():
+        if len(info.shape) > 1:
+            sums[info.type] = sums.get(info.type, 0) + info.num_bytes
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+
+def is_quantised(infos: Mapping[str, TensorInfo]) -> bool:
+    """Whether most of the matrices are low-bit already."""
+    types = stored_types(infos)
+    plain = sum(size for name, size in types.items() if name in FLOATS)
+    return 2 * plain < sum(types.values())

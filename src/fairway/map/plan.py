@@ -1,0 +1,122 @@
+"""A plan as data: the decisions, what they need, and how they read for people and programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairway.map.estimate import KVType, Need
+from fairway.map.probe import Machine
+
+if TYPE_CHECKING:
+    from fairway.map.planner import EngineSettings
+    from fairway.runtimes.native import NativeOptions
+
+BLOCK_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one model will run. Every field is decided."""
+
+    path: Path
+    architecture: str
+    num_parameters: int
+    stored_types: tuple[str, ...]
+    weight_type: str
+    weight_reason: str
+    context: int
+    max_context: int
+    kv_type: KVType
+    num_blocks: int
+    threads: int
+    settings: EngineSettings
+    need: Need
+    machine: Machine
+
+    @property
+    def cache_tokens(self) -> int:
+        return self.num_blocks * BLOCK_SIZE
+
+    def native_options(self, name: str) -> NativeOptions:
+        """What the native runtime is told."""
+        from fairway.runtimes.native import NativeOptions
+
+        return NativeOptions(
+            name=name,
+            weight_type=self.weight_type,
+            context=self.context,
+            kv_type=self.kv_type,
+            num_blocks=self.num_blocks,
+            block_size=BLOCK_SIZE,
+            threads=self.threads,
+            max_tokens_per_step=self.settings.max_tokens_per_step,
+            max_sequences=self.settings.max_sequences,
+            max_waiting=self.settings.max_waiting,
+            isa=self.settings.isa,
+        )
+
+    def lines(self) -> list[tuple[str, str]]:
+        """(what, decision) for people, in the order they ask."""
+        return [
+            ("model", f"{self.architecture}, {count(self.num_parameters)} parameters, {self.path}"),
+            ("weights", self._weights()),
+            ("context", self._context()),
+            ("memory", self._memory()),
+            ("threads", f"{self.threads} on {self.machine.processor}{self._limits()}"),
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for programs."""
+        return {
+            "path": str(self.path),
+            "architecture": self.architecture,
+            "num_parameters": self.num_parameters,
+            "stored_types": list(self.stored_types),
+            "weights": self.weight_type,
+            "weights_reason": self.weight_reason,
+            "context": self.context,
+            "max_context": self.max_context,
+            "kv_type": self.kv_type,
+            "num_blocks": self.num_blocks,
+            "block_size": BLOCK_SIZE,
+            "threads": self.threads,
+            "needed": self.need.to_dict(),
+            "available_bytes": self.machine.memory_free_bytes,
+            "machine": self.machine.to_dict(),
+        }
+
+    def _weights(self) -> str:
+        kind = self.weight_type
+        if kind == "stored":
+            kind = f"stored ({', '.join(self.stored_types[:3]) or 'no matrices'})"
+        return f"{kind}, {size(self.need.weight_bytes)}: {self.weight_reason}"
+
+    def _context(self) -> str:
+        text = f"{self.context:,} tokens"
+        if self.context < self.max_context:
+            text += f" of the model's {self.max_context:,}"
+        return f"{text}; cache for {self.cache_tokens:,} in {self.kv_type}, {size(self.need.kv_bytes)}"
+
+    def _memory(self) -> str:
+        return f"{size(self.need.total_bytes)} needed, {size(self.machine.memory_free_bytes)} free"
+
+    def _limits(self) -> str:
+        return f" ({'; '.join(self.machine.limits)})" if self.machine.limits else ""
+
+
+def size(num_bytes: float) -> str:
+    """Bytes for people, in powers of ten as disks and memory are sold."""
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if num_bytes >= scale:
+            return f"{num_bytes / scale:.1f} {unit}"
+    return f"{num_bytes / 1e3:.0f} kB"
+
+
+def count(number: int) -> str:
+    """260 k, 11.2 M, 7.1 B."""
+    for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= scale:
+            return f"{number / scale:.3g} {unit}"
+    return str(number)

@@ -1,0 +1,213 @@
+"""The plan: how a model will run on a machine, decided before any weight is read.
+
+`plan` is a pure function from a bundle, a machine and settings to decisions with their reasons.
+The rule: what it plans fits, or `DoesNotFit` says both numbers and the cheapest ways to make it fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from fairway.errors import DoesNotFit
+from fairway.formats.bundle import Bundle
+from fairway.map.estimate import (
+    KVType,
+    Need,
+    activation_bytes,
+    is_quantised,
+    kv_bytes,
+    num_parameters,
+    stored_types,
+    weight_bytes,
+)
+from fairway.map.plan import BLOCK_SIZE, Plan
+from fairway.map.probe import Machine
+from fairway.models.config import DecoderConfig
+from fairway.models.families import read_config
+from fairway.models.loader import served_context
+from fairway.settings import setting
+
+# Below this a model answers fast in any type, and rounding hurts small models most.
+SMALL_PARAMETERS = 50_000_000
+# Left to the rest of the system.
+USABLE_SHARE = 0.92
+KV_LIMIT_BYTES = 2 << 30
+# More than this many full contexts at once is prefix cache that few would notice.
+KV_FULL_CONTEXTS = 16
+CONTEXT_STEP = 1024
+SMALLEST_CONTEXT = 2048
+# What a stream reads per second at least on current memory, and what reads pleasantly.
+BANDWIDTH_BYTES_PER_S = 20e9
+PLEASANT_TOKENS_PER_S = 20
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How models run. None and "auto" leave the decision to the plan."""
+
+    weights: Literal["auto", "stored", "bf16", "int8", "int4"] = setting(
+        "auto", "type of the weights in memory; stored keeps what the file holds"
+    )
+    context: int | None = setting(None, "longest prompt and answer together, in tokens", minimum=16)
+    kv: Literal["auto", "f32", "f16"] = setting("auto", "type of the key-value cache")
+    kv_share: float = setting(
+        0.5, "share of the memory left by the weights that the cache may take", minimum=0.01, maximum=1.0
+    )
+    threads: int | None = setting(None, "threads that compute; unset: one per core", minimum=1, maximum=1024)
+    max_tokens_per_step: int = setting(512, "tokens computed in one step", minimum=16, maximum=65536)
+    max_sequences: int = setting(64, "requests computed in one step", minimum=1, maximum=4096)
+    max_waiting: int = setting(1024, "requests that may wait before new ones are refused", minimum=1)
+    isa: Literal["auto", "avx512", "avx2", "reference"] = setting("auto", "instruction set of the kernels")
+
+
+def plan(bundle: Bundle, machine: Machine, settings: EngineSettings) -> Plan:
+    """Raises `UnsupportedError` for what cannot run, `DoesNotFit`, or `SettingsError`."""
+    config = read_config(bundle.config)
+    served_context(config, settings.context)
+    return Planner(bundle, config, machine, settings).plan()
+
+
+@dataclass(frozen=True)
+class Planner:
+    """The facts of one plan; every method answers one question from them."""
+
+    bundle: Bundle
+    config: DecoderConfig
+    machine: Machine
+    settings: EngineSettings
+
+    def plan(self) -> Plan:
+        weight_type, reason = self.weights()
+        kv_type = self.kv_type(weight_type)
+        context = self.context(weight_type, kv_type)
+        if not self.fits(weight_type, kv_type, context):
+            raise self.does_not_fit(weight_type, kv_type, context)
+        num_blocks = self.num_blocks(weight_type, kv_type, context)
+        return Plan(
+            path=self.bundle.path,
+            architecture=self.config.model_type,
+            num_parameters=num_parameters(self.bundle),
+            stored_types=tuple(stored_types(self.bundle.tensors.infos)),
+            weight_type=weight_type,
+            weight_reason=reason,
+            context=context,
+            max_context=self.config.max_context,
+            kv_type=kv_type,
+            num_blocks=num_blocks,
+            threads=self.settings.threads or self.machine.num_cores,
+            settings=self.settings,
+            need=self.need(weight_type, kv_type, num_blocks * BLOCK_SIZE),
+            machine=self.machine,
+        )
+
+    # --- weights
+
+    def weights(self) -> tuple[str, str]:
+        """The weight type and why, in a few words."""
+        if self.settings.weights != "auto":
+            return self.settings.weights, "as asked"
+        if is_quantised(self.bundle.tensors.infos):
+            return "stored", "the file is quantised already"
+        if num_parameters(self.bundle) < SMALL_PARAMETERS:
+            return "stored", "small enough to keep exactly"
+        if not self.fits("int8", "f16", self.shortest_context()):
+            return "int4", "int8 does not fit"
+        rate = BANDWIDTH_BYTES_PER_S / self.weight_bytes("int8")
+        if rate >= PLEASANT_TOKENS_PER_S:
+            return "int8", "next to lossless, and small enough to be fast"
+        return "int4", "half the bytes per token of int8, so nearly twice as fast"
+
+    def weight_bytes(self, weight_type: str) -> int:
+        return weight_bytes(self.bundle, self.config, weight_type)
+
+    # --- cache and context
+
+    def kv_type(self, weight_type: str) -> KVType:
+        """float32 where the weights are, so that the answer is the reference's to the last bit."""
+        if self.settings.kv != "auto":
+            return self.settings.kv
+        types = stored_types(self.bundle.tensors.infos)
+        return "f32" if weight_type == "stored" and next(iter(types), "") == "F32" else "f16"
+
+    def shortest_context(self) -> int:
+        return self.settings.context or min(self.config.max_context, SMALLEST_CONTEXT)
+
+    def context(self, weight_type: str, kv_type: KVType) -> int:
+        """What was asked for; else all of the model's, as far as the cache's share reaches."""
+        if self.settings.context is not None:
+            return self.settings.context
+        tokens = self.kv_budget(weight_type) // kv_bytes(self.config, 1, kv_type)
+        if tokens >= self.config.max_context:
+            return self.config.max_context
+        return max(self.shortest_context(), tokens // CONTEXT_STEP * CONTEXT_STEP)
+
+    def num_blocks(self, weight_type: str, kv_type: KVType, context: int) -> int:
+        """At least one full context; at most a share of what is free, and no more than is useful."""
+        tokens = self.kv_budget(weight_type) // kv_bytes(self.config, 1, kv_type)
+        useful = min(tokens, KV_FULL_CONTEXTS * context)
+        return max(-(-context // BLOCK_SIZE), useful // BLOCK_SIZE)
+
+    def kv_budget(self, weight_type: str) -> int:
+        left = self.usable_bytes() - self.need(weight_type, "f16", 0).total_bytes
+        return max(0, min(int(left * self.settings.kv_share), KV_LIMIT_BYTES))
+
+    # --- does it fit
+
+    def usable_bytes(self) -> int:
+        return int(self.machine.memory_free_bytes * USABLE_SHARE)
+
+    def need(self, weight_type: str, kv_type: KVType, num_tokens: int) -> Need:
+        settings = self.settings
+        return Need(
+            weight_bytes=self.weight_bytes(weight_type),
+            kv_bytes=kv_bytes(self.config, num_tokens, kv_type),
+            activation_bytes=activation_bytes(
+                self.config, settings.max_tokens_per_step, settings.max_sequences
+            ),
+        )
+
+    def fits(self, weight_type: str, kv_type: KVType, context: int) -> bool:
+        return self.need(weight_type, kv_type, context).total_bytes <= self.usable_bytes()
+
+    def does_not_fit(self, weight_type: str, kv_type: KVType, context: int) -> DoesNotFit:
+        needed = self.need(weight_type, kv_type, context).total_bytes
+        ways = list(self.ways_to_fit(weight_type, kv_type, context))[:3]
+        largest = max(needed, 1)
+        hint = (
+            f"Ways to fit: {'; '.join(ways)}."
+            if ways
+            else (
+                f"No setting makes it fit; a machine with {largest / USABLE_SHARE / 1e9:.1f} GB free would."
+            )
+        )
+        return DoesNotFit(
+            f"{self.bundle.name} needs {needed / 1e9:.1f} GB of memory ({weight_type} weights, context "
+            f"{context:,}) and {self.usable_bytes() / 1e9:.1f} GB are usable.",
+            hint=hint,
+        )
+
+    def ways_to_fit(self, weight_type: str, kv_type: KVType, context: int) -> Iterator[str]:
+        """What costs least first: a shorter context, a smaller cache type, then coarser weights."""
+        shorter = self.longest_context(weight_type, kv_type, context)
+        if shorter:
+            yield f"--context {shorter}"
+        if kv_type == "f32" and self.fits(weight_type, "f16", context):
+            yield "--kv f16"
+        now = self.weight_bytes(weight_type)
+        for smaller in ("int8", "int4"):
+            if self.weight_bytes(smaller) >= now:
+                continue
+            if self.fits(smaller, "f16", context):
+                yield f"--weights {smaller}"
+            elif both := self.longest_context(smaller, "f16", context):
+                yield f"--weights {smaller} --context {both}"
+
+    def longest_context(self, weight_type: str, kv_type: KVType, below: int) -> int | None:
+        """The longest context shorter than `below` that fits, if one worth having does."""
+        left = self.usable_bytes() - self.need(weight_type, kv_type, 0).total_bytes
+        tokens = left // kv_bytes(self.config, 1, kv_type)
+        step = CONTEXT_STEP if tokens >= SMALLEST_CONTEXT else 256
+        tokens = tokens // step * step
+        return tokens if 256 <= tokens < below else None
