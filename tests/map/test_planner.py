@@ -8,7 +8,7 @@ import pytest
 
 from fairway.errors import DoesNotFit, SettingsError, UnsupportedError
 from fairway.map.plan import count, size
-from fairway.map.planner import EngineSettings, plan
+from fairway.map.planner import PlanSettings, plan
 from fairway.map.probe import Machine
 from fairway.models.random import QWEN2_5_0_5B, random_bundle
 
@@ -40,28 +40,28 @@ def with_free(gigabytes: float) -> Machine:
     ],
 )
 def test_types(config, stored, free, weights, kv):
-    planned = plan(random_bundle(config, stored), with_free(free), EngineSettings())
+    planned = plan(random_bundle(config, stored), with_free(free), PlanSettings())
     assert (planned.weight_type, planned.kv_type) == (weights, kv)
     assert planned.weight_reason
 
 
 def test_what_is_asked_for_is_done():
-    settings = EngineSettings(weights="bf16", context=777, kv="f32", threads=3)
+    settings = PlanSettings(weights="bf16", context=777, kv="f32", threads=3)
     planned = plan(random_bundle(QWEN2_5_0_5B), MACHINE, settings)
     assert (planned.weight_type, planned.context, planned.kv_type, planned.threads) == ("bf16", 777, "f32", 3)
     assert planned.cache_tokens >= 777
 
 
 def test_the_cache_holds_a_full_context_and_no_more_than_is_useful():
-    planned = plan(random_bundle(TINY), MACHINE, EngineSettings())
+    planned = plan(random_bundle(TINY), MACHINE, PlanSettings())
     assert planned.context == 1024 and planned.cache_tokens == 16 * 1024
-    large = plan(random_bundle(QWEN2_5_0_5B), MACHINE, EngineSettings())
+    large = plan(random_bundle(QWEN2_5_0_5B), MACHINE, PlanSettings())
     assert large.context == 32_768 and large.need.kv_bytes <= 2 << 30
     assert large.cache_tokens >= large.context
 
 
 def test_a_long_context_is_cut_to_what_fits_and_the_plan_says_so():
-    planned = plan(random_bundle(SEVEN_B), with_free(9), EngineSettings())
+    planned = plan(random_bundle(SEVEN_B), with_free(9), PlanSettings())
     assert 2048 <= planned.context < 131_072 and planned.context % 1024 == 0
     assert f"{planned.context:,} tokens of the model's 131,072" in dict(planned.lines())["context"]
     assert planned.need.total_bytes <= planned.machine.memory_free_bytes
@@ -71,7 +71,7 @@ def test_a_long_context_is_cut_to_what_fits_and_the_plan_says_so():
 @pytest.mark.parametrize("config", [TINY, QWEN2_5_0_5B, SEVEN_B])
 def test_whatever_is_planned_fits(config, free):
     try:
-        planned = plan(random_bundle(config), with_free(free), EngineSettings())
+        planned = plan(random_bundle(config), with_free(free), PlanSettings())
     except DoesNotFit as error:
         assert error.hint is not None
         return
@@ -85,13 +85,13 @@ def test_whatever_is_planned_fits(config, free):
         (
             SEVEN_B,
             8,
-            EngineSettings(weights="bf16"),
+            PlanSettings(weights="bf16"),
             r"needs 1\d\.\d GB .*bf16.* 7\.4 GB are usable",
             "--weights int4",
         ),
-        (SEVEN_B, 8, EngineSettings(context=65_536), r"context 65,536", r"--context \d{5}"),
-        (SEVEN_B, 2, EngineSettings(), r"and 1\.8 GB are usable", r"a machine with \d\.\d GB free"),
-        (QWEN2_5_0_5B, 1.2, EngineSettings(weights="bf16"), "bf16", r"--weights int8; --weights int4"),
+        (SEVEN_B, 8, PlanSettings(context=65_536), r"context 65,536", r"--context \d{5}"),
+        (SEVEN_B, 2, PlanSettings(), r"and 1\.8 GB are usable", r"a machine with \d\.\d GB free"),
+        (QWEN2_5_0_5B, 1.2, PlanSettings(weights="bf16"), "bf16", r"--weights int8; --weights int4"),
     ],
 )
 def test_what_does_not_fit_says_what_would(config, free, settings, message, hint):
@@ -104,14 +104,14 @@ def test_what_does_not_fit_says_what_would(config, free, settings, message, hint
 def test_every_way_that_is_offered_works():
     bundle, machine = random_bundle(SEVEN_B), with_free(9)
     with pytest.raises(DoesNotFit) as caught:
-        plan(bundle, machine, EngineSettings(weights="int8", context=131_072))
+        plan(bundle, machine, PlanSettings(weights="int8", context=131_072))
     ways = (caught.value.hint or "").removeprefix("Ways to fit: ").rstrip(".").split("; ")
     assert 1 <= len(ways) <= 3
     for way in ways:
         words = way.split()
         flags = {words[i].removeprefix("--"): words[i + 1] for i in range(0, len(words), 2)}
         context = int(flags.get("context", 131_072))
-        settings = EngineSettings(
+        settings = PlanSettings(
             weights=flags.get("weights", "int8"), context=context, kv=flags.get("kv", "auto")
         )
         assert plan(bundle, machine, settings).context == context
@@ -119,17 +119,17 @@ def test_every_way_that_is_offered_works():
 
 def test_more_context_than_the_model_has_is_refused():
     with pytest.raises(SettingsError, match="2000 is not possible: this model has 1024"):
-        plan(random_bundle(TINY), MACHINE, EngineSettings(context=2000))
+        plan(random_bundle(TINY), MACHINE, PlanSettings(context=2000))
 
 
 def test_what_cannot_run_is_refused_before_anything_is_planned():
     bundle = replace(random_bundle(TINY), config={"model_type": "mamba"})
     with pytest.raises(UnsupportedError, match="mamba"):
-        plan(bundle, MACHINE, EngineSettings())
+        plan(bundle, MACHINE, PlanSettings())
 
 
 def test_the_plan_reads_well_and_is_json():
-    planned = plan(random_bundle(QWEN2_5_0_5B), replace(MACHINE, limits=("a quota",)), EngineSettings())
+    planned = plan(random_bundle(QWEN2_5_0_5B), replace(MACHINE, limits=("a quota",)), PlanSettings())
     text = dict(planned.lines())
     assert text["model"].startswith("qwen2, 494 M parameters")
     assert text["weights"] == "int8, 525.1 MB: next to lossless, and small enough to be fast"

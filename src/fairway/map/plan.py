@@ -10,7 +10,7 @@ from fairway.map.estimate import KVType, Need
 from fairway.map.probe import Machine
 
 if TYPE_CHECKING:
-    from fairway.map.planner import EngineSettings
+    from fairway.map.planner import PlanSettings
     from fairway.runtimes.native import NativeOptions
 
 BLOCK_SIZE = 16
@@ -31,7 +31,7 @@ class Plan:
     kv_type: KVType
     num_blocks: int
     threads: int
-    settings: EngineSettings
+    settings: PlanSettings
     need: Need
     machine: Machine
 

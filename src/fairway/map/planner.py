@@ -44,7 +44,7 @@ PLEASANT_TOKENS_PER_S = 20
 
 
 @dataclass(frozen=True)
-class EngineSettings:
+class PlanSettings:
     """How models run. None and "auto" leave the decision to the plan."""
 
     weights: Literal["auto", "stored", "bf16", "int8", "int4"] = setting(
@@ -62,7 +62,7 @@ class EngineSettings:
     isa: Literal["auto", "avx512", "avx2", "reference"] = setting("auto", "instruction set of the kernels")
 
 
-def plan(bundle: Bundle, machine: Machine, settings: EngineSettings) -> Plan:
+def plan(bundle: Bundle, machine: Machine, settings: PlanSettings) -> Plan:
     """Raises `UnsupportedError` for what cannot run, `DoesNotFit`, or `SettingsError`."""
     config = read_config(bundle.config)
     served_context(config, settings.context)
@@ -76,7 +76,7 @@ class Planner:
     bundle: Bundle
     config: DecoderConfig
     machine: Machine
-    settings: EngineSettings
+    settings: PlanSettings
 
     def plan(self) -> Plan:
         weight_type, reason = self.weights()
