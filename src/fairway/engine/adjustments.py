@@ -34,7 +34,8 @@ class TokenCounts:
 
     def add(self, token_ids: array[int], *, count: int) -> None:
         for token_id in token_ids:
-            self._counts[self._place(token_id)] += count
+            place = self._place(token_id)  # first: it may exchange the array for a longer one
+            self._counts[place] += count
 
     def _place(self, token_id: int) -> int:
         place = self._places.setdefault(token_id, len(self._places))
@@ -48,12 +49,13 @@ class TokenCounts:
 class Adjustments:
     """In vLLM's order: minimum length, bias, repetition penalty, frequency and presence penalty."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, vocab_size: int) -> None:
         params = request.sampling
         self._params = params
         self._bias_ids = np.array(list(params.logit_bias), np.int64)
         self._bias = np.array(list(params.logit_bias.values()), np.float32)
-        self._ending_ids = np.array(sorted(params.stop_token_ids | params.end_of_text_ids), np.int64)
+        ending_ids = params.stop_token_ids | params.end_of_text_ids
+        self._ending_ids = np.array([i for i in ending_ids if 0 <= i < vocab_size], np.int64)
         self._counts = TokenCounts()
         self._num_counted = 0
 
@@ -61,7 +63,7 @@ class Adjustments:
         """The adjusted logits of the next token, as a new row."""
         row = row.copy()
         if request.num_output < self._params.min_tokens:
-            row[self._ending_ids[self._ending_ids < row.size]] = -np.inf
+            row[self._ending_ids] = -np.inf
         if self._bias_ids.size:
             row[self._bias_ids] += self._bias
         if self._params.has_penalties:

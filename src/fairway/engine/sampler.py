@@ -21,7 +21,7 @@ from fairway.engine.sampling_math import (
     Ids,
     choose,
     choose_from_all,
-    log_softmax,
+    log_sum_exp,
     most_likely,
     top_p_candidates,
     uniform,
@@ -69,8 +69,8 @@ def sample_one(request: Request, row: F32) -> Sample:
     token_id = best if params.is_greedy else draw(adjusted, params, uniform(request.seed, request.num_output))
     if params.logprobs is None:
         return Sample(token_id)
-    logprobs = log_softmax(row)
-    return Sample(token_id, float(logprobs[token_id]), _top(row, logprobs, params.logprobs))
+    norm = log_sum_exp(row)
+    return Sample(token_id, float(row[token_id]) - norm, _top(row, norm, params.logprobs))
 
 
 def score_prompt(request: Request, rows: F32) -> None:
@@ -78,22 +78,22 @@ def score_prompt(request: Request, rows: F32) -> None:
     number = request.sampling.prompt_logprobs or 0
     for row in rows[: request.num_prompt - 1 - len(request.prompt_logprobs)]:
         token_id = request.token_ids[len(request.prompt_logprobs) + 1]
-        logprobs = log_softmax(row)
-        own = TokenLogprob(token_id, float(logprobs[token_id]))
-        request.prompt_logprobs.append((own, *_top(row, logprobs, number)))
+        norm = log_sum_exp(row)
+        own = TokenLogprob(token_id, float(row[token_id]) - norm)
+        request.prompt_logprobs.append((own, *_top(row, norm, number)))
 
 
 def _adjusted(request: Request, row: F32) -> F32:
     if not request.sampling.adjusts_logits:
         return row
     if request.adjustments is None:
-        request.adjustments = Adjustments(request)
+        request.adjustments = Adjustments(request, row.size)
     return request.adjustments.apply(request, row)
 
 
-def _top(row: F32, logprobs: F64, number: int) -> tuple[TokenLogprob, ...]:
-    ids = most_likely(row, number) if number else ()
-    return tuple(TokenLogprob(int(i), float(logprobs[i])) for i in ids)
+def _top(row: F32, norm: float, number: int) -> tuple[TokenLogprob, ...]:
+    ids = most_likely(row, number).tolist() if number else []
+    return tuple(TokenLogprob(i, float(row[i]) - norm) for i in ids)
 
 
 def draw(row: F32, params: SamplingParams, threshold: float) -> int:

@@ -6,6 +6,7 @@ ordered by token id, lowest first.
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -37,13 +38,23 @@ def _mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def log_softmax(row: F32) -> F64:
-    """Natural log probabilities of all tokens, in float64."""
+def log_sum_exp(row: F32) -> float:
+    """Natural logarithm of the sum of exp(row), in float64: what log_softmax subtracts."""
+    highest = float(row.max())
+    if not math.isfinite(highest):
+        return math.nan
     shifted = row.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # an infinite logit makes NaN, which is what it means
-        shifted -= shifted.max()
-    shifted -= np.log(np.exp(shifted).sum())
-    return shifted
+    shifted -= highest
+    np.exp(shifted, out=shifted)
+    return highest + math.log(float(shifted.sum()))
+
+
+def relative_weights(row: F32, temperature: float) -> F32:
+    """Probabilities at `temperature`, as multiples of the most likely token's."""
+    weights: F32 = row - row.max()
+    weights *= np.float32(1 / temperature)
+    np.exp(weights, out=weights)
+    return weights
 
 
 def most_likely(row: F32, number: int) -> Ids:
@@ -60,33 +71,35 @@ def _lower_bound(row: F32, number: int) -> np.float32:
 
     The number-th highest of the highest of each group: cheaper than partitioning the whole row.
     """
-    size = row.size // _GROUP * _GROUP
-    if size // _GROUP < 2 * number:
+    num_groups = row.size // _GROUP
+    if num_groups < 2 * number:
         return np.float32(np.partition(row, row.size - number)[row.size - number])
-    highest = row[:size].reshape(-1, _GROUP).max(axis=1)
-    return np.float32(np.partition(highest, highest.size - number)[highest.size - number])
+    highest = row[: num_groups * _GROUP].reshape(_GROUP, num_groups).max(axis=0)
+    return np.float32(np.partition(highest, num_groups - number)[num_groups - number])
 
 
 def choose(weights: F64, threshold: float) -> int:
     """Index of the first weight at which the running sum exceeds `threshold` of the whole sum."""
     sums = np.cumsum(weights)
     index = int(np.searchsorted(sums, threshold * sums[-1], side="right"))
-    return min(index, int(np.flatnonzero(weights)[-1]))
+    return index if index < sums.size else int(np.flatnonzero(weights)[-1])
 
 
 def choose_from_all(row: F32, temperature: float, threshold: float) -> int:
-    """A token of the whole vocabulary, by its probability; in two strides to spare the long sum."""
-    weights = np.exp((row.astype(np.float64) - float(row.max())) / temperature)
-    size = weights.size // _GROUP * _GROUP
-    if size == 0:
-        return choose(weights, threshold)
-    groups = np.append(weights[:size].reshape(-1, _GROUP).sum(axis=1), weights[size:].sum())
-    sums = np.cumsum(groups)
-    target = threshold * sums[-1]
-    group = min(int(np.searchsorted(sums, target, side="right")), int(np.flatnonzero(groups)[-1]))
-    before = sums[group - 1] if group else 0.0
-    inside = weights[group * _GROUP : (group + 1) * _GROUP]
-    return group * _GROUP + choose(inside, min(1.0, max(0.0, (target - before) / groups[group])))
+    """A token of the whole vocabulary, by its probability.
+
+    First a group (ids that are equal modulo the number of groups), then a token in it: two short
+    running sums instead of one over the whole vocabulary.
+    """
+    weights = relative_weights(row, temperature)
+    num_groups = -(-weights.size // _GROUP)
+    whole = weights.size // num_groups * num_groups
+    groups = weights[:whole].reshape(-1, num_groups).sum(axis=0, dtype=np.float64)
+    groups[: weights.size - whole] += weights[whole:]
+    group = choose(groups, threshold)
+    target = (threshold * groups.sum() - groups[:group].sum()) / groups[group]
+    inside = weights[group::num_groups].astype(np.float64)
+    return group + num_groups * choose(inside, min(1.0, max(0.0, float(target))))
 
 
 def top_p_candidates(row: F32, temperature: float, top_p: float) -> tuple[Ids, float]:
@@ -94,11 +107,11 @@ def top_p_candidates(row: F32, temperature: float, top_p: float) -> tuple[Ids, f
 
     The sum is in multiples of the first id's probability.
     """
-    weights = np.exp((row.astype(np.float64) - float(row.max())) / temperature)
-    total = float(weights.sum())
+    weights = relative_weights(row, temperature)
+    total = float(weights.sum(dtype=np.float64))
     number = 64
     while True:
         ids = most_likely(row, number)
-        if number >= row.size or weights[ids].sum() >= top_p * total:
+        if number >= row.size or weights[ids].sum(dtype=np.float64) >= top_p * total:
             return ids, total
         number *= 8
