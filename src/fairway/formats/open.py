@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from fairway.errors import FormatError, ModelNotFound, UnsupportedError
+from fairway.errors import FairwayError, FormatError, ModelNotFound, UnsupportedError
 from fairway.formats.bundle import Bundle, TensorInfo, Tensors
 from fairway.formats.gguf_types import BY_NAME
 from fairway.formats.identify import identify
@@ -43,8 +43,8 @@ def open_bundle(path: Path | str, *, complete: bool = True) -> Bundle:
     if not exists:
         raise ModelNotFound(f"There is nothing at {path}.", hint="Check the spelling of the path.")
     bundle = _open_folder(path) if is_folder else _open_file(path)
-    if complete:
-        _require_complete(bundle)
+    if complete and (reason := obstacle(bundle)):
+        raise reason
     return bundle
 
 
@@ -136,21 +136,23 @@ def _with_sidecars(folder: Path, tensors: Tensors) -> Bundle:
     )
 
 
-def _require_complete(bundle: Bundle) -> None:
+def obstacle(bundle: Bundle) -> FairwayError | None:
+    """Why this model cannot answer as it lies there, or None."""
     missing = _missing(bundle)
     if missing:
         file, why = missing
-        raise FormatError(
+        return FormatError(
             f"{bundle.path} has no {file}: {why}.",
             hint=f"Put the model's {file} into the same folder; its page on the hub has it.",
         )
     unreadable = _unreadable(bundle)
     if unreadable:
         kinds = ", ".join(sorted({info.type for info in unreadable}))
-        raise UnsupportedError(
+        return UnsupportedError(
             f"{bundle.path} stores {len(unreadable)} tensors as {kinds}, which cannot be run.",
             hint="Choose a file with Q2_K to Q8_0, IQ4_NL, IQ4_XS, BF16, F16 or F32 weights.",
         )
+    return None
 
 
 def _missing(bundle: Bundle) -> tuple[str, str] | None:

@@ -1,0 +1,188 @@
+"""`fairway inspect PATH`: what a model file is, from its header only; nothing in it is executed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from fairway.formats.bundle import Bundle
+    from fairway.formats.summary import Summary
+
+TYPICAL_CONTEXT = 4096
+
+
+@click.command(name="inspect")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--tensors", "show_tensors", is_flag=True, help="List every tensor.")
+@click.option("--context", type=click.IntRange(1, 1 << 30), help="Tokens to compute the memory for.")
+def inspect(path: Path, as_json: bool, show_tensors: bool, context: int | None) -> None:
+    """Say what PATH is: a Hugging Face folder, a .safetensors or a .gguf file.
+
+    Reads the header only, whatever the size, and executes nothing. Pickles and unknown files are
+    named and refused.
+    """
+    from fairway.formats.open import obstacle, open_bundle
+    from fairway.formats.summary import summarize
+
+    bundle = open_bundle(path, complete=False)
+    error = obstacle(bundle)
+    report = Report(bundle, summarize(bundle), context, error.message if error else None)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(show_tensors), indent=2))
+    else:
+        report.draw(show_tensors)
+
+
+class Report:
+    """One inspection, as a table of facts or as JSON; both come from the same summary."""
+
+    def __init__(self, bundle: Bundle, summary: Summary, context: int | None, obstacle: str | None) -> None:
+        self.bundle = bundle
+        self.summary = summary
+        self.obstacle = obstacle
+        typical = min(TYPICAL_CONTEXT, summary.context_length or TYPICAL_CONTEXT)
+        self.contexts = [context] if context else sorted({typical, summary.context_length or typical})
+
+    def as_dict(self, with_tensors: bool) -> dict[str, Any]:
+        from dataclasses import asdict
+
+        values = {"path": str(self.bundle.path), **asdict(self.summary)}
+        values["kv_bytes_per_token"] = self.summary.kv_bytes_per_token
+        values["memory"] = [
+            {**asdict(memory), "total_bytes": memory.total_bytes}
+            for memory in map(self.summary.memory, self.contexts)
+            if memory
+        ]
+        values["cannot_run"] = self.obstacle
+        values["config"] = finite(dict(self.bundle.config))
+        if with_tensors:
+            values["tensors"] = [asdict(info) for info in self.bundle.tensors.infos.values()]
+        return values
+
+    def draw(self, with_tensors: bool) -> None:
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(highlight=False)
+        console.print(Text(printable(self.summary.name), style="bold cyan"))
+        console.print(self._facts())
+        if self.summary.types:
+            console.print(self._types())
+        if with_tensors:
+            console.print(self._tensors())
+        self._notes(console)
+
+    def _facts(self) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in self._rows():
+            table.add_row(name, Text(printable(value)))
+        return table
+
+    def _rows(self) -> list[tuple[str, str]]:
+        facts, unknown = self.summary, "not stated"
+        shape = (
+            f"{facts.num_layers} layers, width {facts.hidden_size}, "
+            f"{facts.num_heads} heads, {facts.num_kv_heads} for keys and values"
+        )
+        vocabulary = f", {facts.vocab_size:,} tokens" if facts.vocab_size else ""
+        rows = [
+            ("path", str(self.bundle.path)),
+            ("container", facts.container),
+            ("architecture", facts.architecture or unknown),
+            ("shape", shape if facts.num_layers and facts.num_heads else unknown),
+            ("parameters", f"{count(facts.num_parameters)} in {facts.num_tensors} tensors"),
+            ("weights", size(facts.weight_bytes)),
+            ("context", f"{facts.context_length:,} tokens" if facts.context_length else unknown),
+            ("tokenizer", facts.tokenizer + vocabulary if facts.tokenizer else "none"),
+            ("chat template", "yes" if facts.has_chat_template else "no"),
+            ("ends with ids", ", ".join(map(str, facts.end_of_text_ids)) or "none"),
+            ("licence", facts.licence or unknown),
+        ]
+        if facts.quantization:
+            rows.insert(5, ("quantised with", facts.quantization))
+        return rows + [("memory", text) for text in self._memory()]
+
+    def _memory(self) -> list[str]:
+        needs = [memory for memory in map(self.summary.memory, self.contexts) if memory]
+        return [
+            f"{size(need.total_bytes)} at {need.context:,} tokens "
+            f"({size(need.weight_bytes)} weights, {size(need.kv_bytes)} cache)"
+            for need in needs
+        ]
+
+    def _types(self) -> Table:
+        from rich.table import Table
+
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("type")
+        for name in ("tensors", "parameters", "bytes", "bits each"):
+            table.add_column(name, justify="right")
+        for name, kind in self.summary.types.items():
+            bits = f"{kind.num_bytes * 8 / kind.num_elements:.2f}" if kind.num_elements else "-"
+            row = (str(kind.num_tensors), count(kind.num_elements), size(kind.num_bytes), bits)
+            table.add_row(name, *row)
+        return table
+
+    def _tensors(self) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for name in ("tensor", "type", "shape", "bytes"):
+            table.add_column(name, justify="right" if name == "bytes" else "left", overflow="fold")
+        for info in self.bundle.tensors.infos.values():
+            shape = " x ".join(map(str, info.shape)) or "scalar"
+            table.add_row(Text(printable(info.name)), info.type, shape, f"{info.num_bytes:,}")
+        return table
+
+    def _notes(self, console: Console) -> None:
+        from rich.text import Text
+
+        for warning in self.summary.warnings:
+            console.print(Text(f"Note: {printable(warning)}", style="yellow"))
+        if self.obstacle:
+            console.print(Text(f"Cannot be run as it is: {printable(self.obstacle)}", style="yellow"))
+
+
+def printable(text: str) -> str:
+    """Text of a stranger's file without control characters: it may not steer the terminal."""
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
+def finite(value: object) -> object:
+    """A config's values as strict JSON has them: infinity and NaN become null."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def count(number: int) -> str:
+    """7241732096 -> "7.24 B"."""
+    for unit, name in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g} {name}"
+    return str(number)
+
+
+def size(num_bytes: int) -> str:
+    """4294967296 -> "4.00 GiB"."""
+    for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if num_bytes >= unit:
+            return f"{num_bytes / unit:.2f} {name}"
+    return f"{num_bytes} bytes"
