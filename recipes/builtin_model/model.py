@@ -7,8 +7,8 @@ implementation of Llama (rotate-half rope, RMSNorm before each half of a block, 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .settings import ModelShape
 
@@ -59,7 +59,7 @@ class Attention(nn.Module):
         value = self._split(self.v_proj(x))
         group = self.num_heads // self.num_kv_heads
         key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class FeedForward(nn.Module):
         self.down_proj = nn.Linear(shape.intermediate_size, shape.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
 class Block(nn.Module):
@@ -119,12 +119,12 @@ class LanguageModel(nn.Module):
         self._initialise()
 
     def forward(self, ids: Tensor) -> Tensor:
-        return F.linear(self.model(ids), self.model.embed_tokens.weight)
+        return functional.linear(self.model(ids), self.model.embed_tokens.weight)
 
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
         """Summed cross-entropy in nats; targets of -100 are not counted."""
         logits = self(ids).flatten(0, 1)
-        return F.cross_entropy(logits.float(), targets.flatten(), ignore_index=-100, reduction="sum")
+        return functional.cross_entropy(logits.float(), targets.flatten(), ignore_index=-100, reduction="sum")
 
     def _initialise(self) -> None:
         nn.init.normal_(self.model.embed_tokens.weight, std=0.02)

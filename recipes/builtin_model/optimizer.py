@@ -12,28 +12,37 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
+from .team import Team
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
+MOMENTUM = 0.95
 
 
 @torch.no_grad()
 def orthogonalise(stack: Tensor) -> Tensor:
-    """Push all singular values of each matrix in (n, rows, columns) towards one."""
+    """Push all singular values of each matrix in (n, rows, columns) towards one.
+
+    In bfloat16, which is two to three times faster and precise enough for a direction.
+    """
     a, b, c = NEWTON_SCHULZ
     tall = stack.shape[1] > stack.shape[2]
     x = stack.mT if tall else stack
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).bfloat16()
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    return (x.mT if tall else x).to(stack.dtype)
 
 
 class Muon:
-    """Orthogonalised momentum with Nesterov's look-ahead and decoupled weight decay."""
+    """Orthogonalised momentum with Nesterov's look-ahead and decoupled weight decay.
 
-    def __init__(self, matrices: list[Tensor], weight_decay: float, momentum: float = 0.95) -> None:
-        self.weight_decay, self.momentum = weight_decay, momentum
+    Each process of a team orthogonalises its share of the matrices.
+    """
+
+    def __init__(self, matrices: list[Tensor], weight_decay: float, team: Team) -> None:
+        self.weight_decay, self.momentum, self.team = weight_decay, MOMENTUM, team
         groups: dict[torch.Size, list[Tensor]] = defaultdict(list)
         for matrix in matrices:
             groups[matrix.shape].append(matrix)
@@ -45,11 +54,18 @@ class Muon:
         for group, velocity in zip(self.groups, self.velocity, strict=True):
             gradient = torch.stack([matrix.grad for matrix in group])
             velocity.lerp_(gradient, 1 - self.momentum)
-            update = orthogonalise(gradient.lerp(velocity, self.momentum))
+            update = self._orthogonalise(gradient.lerp(velocity, self.momentum))
             rows, columns = group[0].shape
             scale = lr * max(1.0, rows / columns) ** 0.5
             for matrix, change in zip(group, update, strict=True):
                 matrix.mul_(1 - lr * self.weight_decay).add_(change, alpha=-scale)
+
+    def _orthogonalise(self, stack: Tensor) -> Tensor:
+        share = slice(self.team.rank, None, self.team.size)
+        result = torch.zeros_like(stack)
+        result[share] = orthogonalise(stack[share])
+        self.team.sum_(result)
+        return result
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         return {"velocity": self.velocity}
@@ -62,9 +78,9 @@ class Muon:
 class Optimizer:
     """Both halves behind one `step`, which takes the two learning rates of that step."""
 
-    def __init__(self, model: nn.Module, weight_decay: float) -> None:
+    def __init__(self, model: nn.Module, weight_decay: float, team: Team) -> None:
         named = list(model.named_parameters())
-        self.muon = Muon([w for name, w in named if _is_matrix(name, w)], weight_decay)
+        self.muon = Muon([w for name, w in named if _is_matrix(name, w)], weight_decay, team)
         rest = [w for name, w in named if not _is_matrix(name, w)]
         self.adam = torch.optim.AdamW(rest, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0)
 

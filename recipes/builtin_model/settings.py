@@ -5,9 +5,14 @@ The file is the only place where a value is written; an unknown or missing key i
 
 from __future__ import annotations
 
-import tomllib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 RECIPE_FILE = Path(__file__).with_name("recipe.toml")
 
@@ -67,6 +72,7 @@ class InstructPlan:
     seed: int
     steps: int
     tokens_per_step: int
+    tokens_per_micro_batch: int
     length: int
     muon_lr: float
     adam_lr: float
