@@ -6,7 +6,9 @@ tensor that already has the wanted type passes through untouched, so nothing is 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +22,7 @@ T = TypeVar("T")
 
 WEIGHT_TYPES = ("stored", "bf16", "int8", "int4")
 
-SLICE_BYTES = 16 << 20
+SLICE_BYTES = 4 << 20
 """float32 values converted at once: the only memory that a conversion needs beside its result."""
 
 
@@ -98,10 +100,18 @@ def stack(parts: list[WeightTensor]) -> WeightTensor:
     )
 
 
+def _num_threads() -> int:
+    """The cores this process may use; macOS cannot say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
 def _by_rows(tensor: WeightTensor, function: Callable[[F32], T]) -> list[T]:
+    """The function of each slice, in order; NumPy lets go of the interpreter, so cores share the work."""
     rows, columns = tensor.shape
     step = max(1, SLICE_BYTES // (4 * columns))
-    return [function(floats_of(_rows(tensor, start, start + step))) for start in range(0, rows, step)]
+    slices = [_rows(tensor, start, start + step) for start in range(0, rows, step)]
+    with ThreadPoolExecutor(_num_threads()) as threads:
+        return list(threads.map(lambda part: function(floats_of(part)), slices))
 
 
 def _rows(tensor: WeightTensor, start: int, end: int) -> WeightTensor:

@@ -1,6 +1,6 @@
 """GPT-2: learned positions, LayerNorm with bias, no gate, no rotation.
 
-Linear layers are stored input first (`Conv1D`), except in GGUF files, which `Weights` knows.
+Linear layers are stored input first (`Conv1D`); a bundle opened from GGUF is turned to match.
 Source: https://github.com/openai/gpt-2
 """
 

@@ -67,7 +67,7 @@ def load_model(
     check_weight_type(weight_type)
     config = read_config(bundle.config)
     served = served_context(config, context)
-    expected = expected_tensors(config, input_first=bundle.container != "gguf")
+    expected = expected_tensors(config)
     check_tensors(
         bundle, {name: tensor.shape for name, tensor in expected.items()}, tied=config.tied_embeddings
     )

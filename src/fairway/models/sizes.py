@@ -51,8 +51,6 @@ class Shapes:
     """`WeightSource` that writes down what is asked for and answers with nothing in it."""
 
     tensors: dict[str, Expected] = field(default_factory=dict)
-    input_first: bool = True
-    """False where Conv1D weights are stored like any other, as in GGUF."""
 
     def embedding(self, name: str, rows: int, columns: int) -> Matrix:
         self.tensors[name] = Expected((rows, columns), "table")
@@ -65,7 +63,7 @@ class Shapes:
         self, names: Sequence[str], sizes: Sequence[int], columns: int, *, input_first: bool = False
     ) -> list[Matrix]:
         for name, rows in zip(names, sizes, strict=True):
-            shape = (columns, rows) if input_first and self.input_first else (rows, columns)
+            shape = (columns, rows) if input_first else (rows, columns)
             self.tensors[f"{name}.weight"] = Expected(shape, "linear")
         return [ShapeMatrix(sum(sizes), columns)]
 
@@ -84,9 +82,9 @@ def _nothing(shape: tuple[int, ...]) -> F32:
     return np.broadcast_to(np.float32(0), shape)
 
 
-def expected_tensors(config: DecoderConfig, *, input_first: bool = True) -> dict[str, Expected]:
+def expected_tensors(config: DecoderConfig) -> dict[str, Expected]:
     """Every tensor the model reads, in the order it reads them."""
-    shapes = Shapes(input_first=input_first)
+    shapes = Shapes()
     family(config.model_type).record(Recording(config, shapes, config.max_context))
     return shapes.tensors
 

@@ -78,7 +78,6 @@ class Weights:
     def linear(
         self, names: Sequence[str], sizes: Sequence[int], columns: int, *, input_first: bool = False
     ) -> list[Matrix]:
-        input_first = input_first and self._bundle.container != "gguf"
         matrices: list[Matrix] = []
         parts: list[WeightTensor] = []
         for name, rows in zip(names, sizes, strict=True):
