@@ -92,6 +92,7 @@ def export(checkpoint: Path, tokenizer_file: Path, shape: ModelShape, out: Path)
     out.mkdir(parents=True, exist_ok=True)
     weights = {name: weight.bfloat16().contiguous() for name, weight in state["model"].items()}
     save_file(weights, out / WEIGHTS_FILE, metadata={"format": "pt"})
+    (out / WEIGHTS_FILE).chmod(0o644)
     tokenizer = load_tokenizer(tokenizer_file)
     _begin_every_text(tokenizer)
     tokenizer.save(str(out / "tokenizer.json"))
