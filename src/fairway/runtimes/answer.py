@@ -7,15 +7,16 @@ nothing of threads, queues or HTTP.
 from __future__ import annotations
 
 from fairway.engine.events import TokenEvent, TokenLogprob
-from fairway.runtimes.protocol import Delta, GenerationRequest, Logprob, TokenizerLike
+from fairway.runtimes.protocol import Delta, GenerationRequest, Logprob
 from fairway.text.detokenizer import Detokenizer
 from fairway.text.stop_strings import StopStrings
+from fairway.text.tokenizer import Tokenizer
 
 
 class Answer:
     """Folds the events of one request into deltas. `finished` is True after the last one."""
 
-    def __init__(self, index: int, request: GenerationRequest, tokenizer: TokenizerLike) -> None:
+    def __init__(self, index: int, request: GenerationRequest, tokenizer: Tokenizer) -> None:
         self.index = index
         self.finished = False
         self.stopped_early = False
@@ -40,8 +41,9 @@ class Answer:
         return self._delta(event, text, stop_reason=self._stop_token(event))
 
     def _text(self, event: TokenEvent) -> str:
-        shown = event.token_id is not None and not event.stop_token
-        text = self._stops.push(self._detokenizer.push(event.token_id)) if shown else ""  # type: ignore[arg-type]
+        text = ""
+        if event.token_id is not None and not event.stop_token:
+            text = self._stops.push(self._detokenizer.push(event.token_id))
         if event.finish_reason is not None and self._stops.stopped is None:
             text += self._stops.push(self._detokenizer.flush())
             if self._stops.stopped is None:

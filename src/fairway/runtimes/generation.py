@@ -7,20 +7,21 @@ an answer ends early. Leaving the iteration, for whatever reason, cancels what s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, suppress
 
 from fairway.engine.events import TokenEvent
 from fairway.engine.token_stream import TokenStream
 from fairway.runtimes.answer import Answer
-from fairway.runtimes.protocol import Delta, GenerationRequest, TokenizerLike, Usage
+from fairway.runtimes.protocol import Delta, GenerationRequest, Usage
+from fairway.text.tokenizer import Tokenizer
 
 
 class NativeGeneration:
     """`runtimes.protocol.Generation` over token streams, one stream per answer."""
 
     def __init__(
-        self, request: GenerationRequest, streams: Sequence[TokenStream], tokenizer: TokenizerLike
+        self, request: GenerationRequest, streams: Sequence[TokenStream], tokenizer: Tokenizer
     ) -> None:
         self._request = request
         self._streams = list(streams)
@@ -71,11 +72,11 @@ class NativeGeneration:
             cached_tokens=self._answers[0].num_cached,
         )
 
-    async def _one_stream(self) -> AsyncIterator[tuple[int, TokenEvent]]:
+    async def _one_stream(self) -> AsyncGenerator[tuple[int, TokenEvent], None]:
         async for event in self._streams[0]:
             yield 0, event
 
-    async def _all_streams(self) -> AsyncIterator[tuple[int, TokenEvent]]:
+    async def _all_streams(self) -> AsyncGenerator[tuple[int, TokenEvent], None]:
         """Events of all streams in the order they come."""
         queue: asyncio.Queue[tuple[int, TokenEvent]] = asyncio.Queue()
 

@@ -19,8 +19,10 @@ from fairway.tensors import F32, I32
 class CompilableModel(Protocol):
     """The part of `models.loader.Model` that a runner needs."""
 
-    vocab_size: int
     max_context: int
+
+    @property
+    def vocab_size(self) -> int: ...
 
     def compile(self, cache: CacheShape, limits: Limits) -> Executable: ...
 

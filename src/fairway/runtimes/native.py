@@ -12,18 +12,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from fairway.engine.engine import Engine
+from fairway.engine.limits import EngineSettings
 from fairway.engine.request import Request
 from fairway.engine.runner import Runner
 from fairway.engine.sampling_params import SamplingParams
+from fairway.engine.token_stream import TokenStream
 from fairway.engine.worker import Worker
-from fairway.errors import FormatError, RequestError
+from fairway.errors import FairwayError, FormatError, RequestError
 from fairway.formats.bundle import Bundle
 from fairway.kernels.program import CacheShape, Limits
 from fairway.kernels.select import select_backend
 from fairway.models.loader import Model, load_model
 from fairway.runtimes.generation import NativeGeneration
 from fairway.runtimes.model_runner import ModelRunner
-from fairway.runtimes.protocol import GenerationRequest, ModelInfo, RuntimeStats, TokenizerLike
+from fairway.runtimes.protocol import GenerationRequest, ModelInfo, RuntimeStats
 from fairway.text.chat_template import ChatTemplate, default_template
 from fairway.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -56,7 +58,7 @@ class NativeRuntime:
         self,
         info: ModelInfo,
         worker: Worker,
-        tokenizer: TokenizerLike,
+        tokenizer: Tokenizer,
         template: ChatTemplate,
         defaults: SamplingParams,
     ) -> None:
@@ -74,14 +76,15 @@ class NativeRuntime:
         **variables: Any,  # noqa: ANN401
     ) -> list[int]:
         """Ids of the rendered conversation. The template writes BOS itself, so none is added."""
+        if not self._template.takes_parts:
+            messages = [_with_joined_parts(message) for message in messages]
         text = self._template.render(messages, tools=tools, **variables)
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def generate(self, request: GenerationRequest) -> NativeGeneration:
         """Queues one engine request per answer; all or none are accepted."""
         self._refuse(request)
-        streams = self._worker.submit_all(_engine_requests(request))
-        return NativeGeneration(request, streams, self.tokenizer)
+        return NativeGeneration(request, self._submit(_engine_requests(request)), self.tokenizer)
 
     def stats(self) -> RuntimeStats:
         return self._worker.stats()
@@ -89,6 +92,17 @@ class NativeRuntime:
     def close(self) -> None:
         """Ends what runs with finish reason "abort" and frees the memory."""
         self._worker.close()
+
+    def _submit(self, requests: Sequence[Request]) -> list[TokenStream]:
+        streams: list[TokenStream] = []
+        try:
+            for each in requests:
+                streams.append(self._worker.submit(each))
+        except FairwayError:
+            for stream in streams:
+                stream.cancel()
+            raise
+        return streams
 
     def _refuse(self, request: GenerationRequest) -> None:
         if not request.prompt_ids:
@@ -98,6 +112,14 @@ class NativeRuntime:
             raise RequestError(
                 f"Token id {top} is outside the vocabulary of {self.info.vocab_size} tokens.", param="prompt"
             )
+
+
+def _with_joined_parts(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Text parts as one string, for templates written before content could be a list."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    return {**message, "content": "".join(part["text"] for part in content)}
 
 
 def _engine_requests(request: GenerationRequest) -> list[Request]:
@@ -111,9 +133,7 @@ def _engine_requests(request: GenerationRequest) -> list[Request]:
     return requests
 
 
-def load_runtime(
-    bundle: Bundle, options: NativeOptions, progress: Progress | None = None
-) -> NativeRuntime:
+def load_runtime(bundle: Bundle, options: NativeOptions, progress: Progress | None = None) -> NativeRuntime:
     """Prepares the weights and starts the worker. Raises before reading weights what cannot run."""
     tokenizer = _tokenizer(bundle)
     backend = select_backend(options.isa, options.threads)
@@ -131,7 +151,7 @@ def load_runtime(
 
 
 def _worker(runner: Runner, options: NativeOptions) -> Worker:
-    return Worker(Engine(runner, max_waiting=options.max_waiting))
+    return Worker(Engine(runner, EngineSettings(max_waiting=options.max_waiting)))
 
 
 def _tokenizer(bundle: Bundle) -> Tokenizer:
@@ -146,10 +166,8 @@ def _template(bundle: Bundle, tokenizer: Tokenizer) -> ChatTemplate:
     def text(token_id: int | None) -> str:
         return "" if token_id is None else tokenizer.token_text(token_id)
 
-    if bundle.chat_template is None:
-        return default_template()
     return ChatTemplate(
-        bundle.chat_template,
+        bundle.chat_template or default_template(tokenizer.token_id),
         bos_token=text(tokenizer.bos_token_id),
         eos_token=text(tokenizer.eos_token_id),
     )

@@ -6,11 +6,13 @@ Stream first: a generation is a sequence of deltas; the whole answer is their fo
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
 
 from fairway.engine.events import FinishReason
 from fairway.engine.sampling_params import SamplingParams
+from fairway.engine.stats import EngineStats
+from fairway.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -97,45 +99,15 @@ class Generation(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class RuntimeStats:
-    """A snapshot for `/metrics` and the page. Totals only grow."""
-
-    num_running: int = 0
-    num_waiting: int = 0
-    kv_blocks_total: int = 0
-    kv_blocks_used: int = 0
-    """Held by running requests."""
-    kv_blocks_cached: int = 0
-    """Held by the prefix cache alone, free to be taken."""
-    prompt_tokens_total: int = 0
-    generated_tokens_total: int = 0
-    cached_tokens_total: int = 0
-    preemptions_total: int = 0
-    requests_total: Mapping[str, int] = field(default_factory=dict)
-    """Finished requests by finish reason."""
-
-
-class TokenizerLike(Protocol):
-    """`fairway.text.tokenizer.Tokenizer`, or the byte tokenizer."""
-
-    vocab_size: int
-    bos_token_id: int | None
-
-    def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = True) -> list[int]: ...
-
-    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str: ...
-
-    def token_bytes(self, token_id: int) -> bytes: ...
-
-    def token_text(self, token_id: int) -> str: ...
+RuntimeStats: TypeAlias = EngineStats
+"""A snapshot for `/metrics` and the page: every runtime counts as our own engine does."""
 
 
 class Runtime(Protocol):
     """Something that answers. Every method may be called from any thread."""
 
     info: ModelInfo
-    tokenizer: TokenizerLike
+    tokenizer: Tokenizer
     defaults: SamplingParams
     """The model authors' recommendations and its end-of-text ids."""
 
