@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from fairway.map.estimate import KVType, Need
 from fairway.map.probe import Machine
+from fairway.map.settings import PlanSettings
 
 if TYPE_CHECKING:
-    from fairway.map.planner import PlanSettings
     from fairway.runtimes.native import NativeOptions
 
 BLOCK_SIZE = 16

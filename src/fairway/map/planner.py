@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from fairway.errors import DoesNotFit
 from fairway.formats.bundle import Bundle
@@ -24,10 +23,10 @@ from fairway.map.estimate import (
 )
 from fairway.map.plan import BLOCK_SIZE, Plan
 from fairway.map.probe import Machine
+from fairway.map.settings import PlanSettings
 from fairway.models.config import DecoderConfig
 from fairway.models.families import read_config
 from fairway.models.loader import served_context
-from fairway.settings import setting
 
 # Below this a model answers fast in any type, and rounding hurts small models most.
 SMALL_PARAMETERS = 50_000_000
@@ -41,25 +40,6 @@ SMALLEST_CONTEXT = 2048
 # What a stream reads per second at least on current memory, and what reads pleasantly.
 BANDWIDTH_BYTES_PER_S = 20e9
 PLEASANT_TOKENS_PER_S = 20
-
-
-@dataclass(frozen=True)
-class PlanSettings:
-    """How models run. None and "auto" leave the decision to the plan."""
-
-    weights: Literal["auto", "stored", "bf16", "int8", "int4"] = setting(
-        "auto", "type of the weights in memory; stored keeps what the file holds"
-    )
-    context: int | None = setting(None, "longest prompt and answer together, in tokens", minimum=16)
-    kv: Literal["auto", "f32", "f16"] = setting("auto", "type of the key-value cache")
-    kv_share: float = setting(
-        0.5, "share of the memory left by the weights that the cache may take", minimum=0.01, maximum=1.0
-    )
-    threads: int | None = setting(None, "threads that compute; unset: one per core", minimum=1, maximum=1024)
-    max_tokens_per_step: int = setting(512, "tokens computed in one step", minimum=16, maximum=65536)
-    max_sequences: int = setting(64, "requests computed in one step", minimum=1, maximum=4096)
-    max_waiting: int = setting(1024, "requests that may wait before new ones are refused", minimum=1)
-    isa: Literal["auto", "avx512", "avx2", "reference"] = setting("auto", "instruction set of the kernels")
 
 
 def plan(bundle: Bundle, machine: Machine, settings: PlanSettings) -> Plan:

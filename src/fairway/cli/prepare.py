@@ -1,0 +1,70 @@
+"""From what a user wrote for MODEL to something that answers: find, open, plan, load.
+
+Each step is shown on a screen; every decision is the planner's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fairway.cli.screen import Screen
+from fairway.map.settings import PlanSettings
+
+if TYPE_CHECKING:
+    from fairway.formats.bundle import Bundle
+    from fairway.map.plan import Plan
+    from fairway.map.probe import Machine
+    from fairway.runtimes.protocol import Runtime
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A model that has been found, read and planned; no weight is loaded yet."""
+
+    name: str
+    bundle: Bundle
+    plan: Plan
+
+
+def plan_model(
+    model: str | None, settings: PlanSettings, screen: Screen, machine: Machine | None = None
+) -> Planned:
+    """`model` may be `name=MODEL` to serve it under another name."""
+    from fairway.formats.open import open_bundle
+    from fairway.map.planner import plan
+    from fairway.map.probe import probe
+    from fairway.registry.resolve import resolve
+
+    name, model = split_name(model)
+    with screen.step("Found the model", is_bytes=True) as progress:
+        located = resolve(model, progress)
+        bundle = open_bundle(located.path)
+    for warning in bundle.warnings:
+        screen.note(f"Note: {warning}")
+    planned = plan(bundle, machine or probe(), settings)
+    return Planned(name or located.name or bundle.name, bundle, planned)
+
+
+def load(planned: Planned, screen: Screen) -> Runtime:
+    """Packs the weights and starts the engine."""
+    from fairway.runtimes.native import load_runtime
+
+    with screen.step("Prepared the weights") as progress:
+        return load_runtime(planned.bundle, planned.plan.native_options(planned.name), progress)
+
+
+def after(machine: Machine, plan: Plan) -> Machine:
+    """What is left of a machine once a plan has been carried out."""
+    taken = plan.need.total_bytes - plan.need.overhead_bytes
+    return replace(machine, memory_free_bytes=max(0, machine.memory_free_bytes - taken))
+
+
+def split_name(model: str | None) -> tuple[str | None, str | None]:
+    """`name=MODEL` as (name, MODEL); a path that contains = is taken as a path."""
+    from pathlib import Path
+
+    if model is None or "=" not in model or Path(model).exists():
+        return None, model
+    name, _, rest = model.partition("=")
+    return (name, rest) if name and rest and "/" not in name else (None, model)

@@ -1,0 +1,27 @@
+"""What can be set about how models run. Light to import: flags are made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fairway.settings import setting
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """How models run. None and "auto" leave the decision to the plan."""
+
+    weights: Literal["auto", "stored", "bf16", "int8", "int4"] = setting(
+        "auto", "type of the weights in memory; stored keeps what the file holds"
+    )
+    context: int | None = setting(None, "longest prompt and answer together, in tokens", minimum=16)
+    kv: Literal["auto", "f32", "f16"] = setting("auto", "type of the key-value cache")
+    kv_share: float = setting(
+        0.5, "share of the memory left by the weights that the cache may take", minimum=0.01, maximum=1.0
+    )
+    threads: int | None = setting(None, "threads that compute; unset: one per core", minimum=1, maximum=1024)
+    max_tokens_per_step: int = setting(512, "tokens computed in one step", minimum=16, maximum=65536)
+    max_sequences: int = setting(64, "requests computed in one step", minimum=1, maximum=4096)
+    max_waiting: int = setting(1024, "requests that may wait before new ones are refused", minimum=1)
+    isa: Literal["auto", "avx512", "avx2", "reference"] = setting("auto", "instruction set of the kernels")
