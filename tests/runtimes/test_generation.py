@@ -22,6 +22,14 @@ def runtime():
         yield each
 
 
+@pytest.fixture
+def slow_runtime():
+    """Slow enough that a reader is never behind."""
+    runner = FakeRunner(vocab_size=258, likely_ids=LETTERS, step_latency_s=0.005)
+    with closing(fake_runtime(runner)) as each:
+        yield each
+
+
 def ask(runtime, text="once upon a time", sampling=GREEDY, **options):
     return GenerationRequest(runtime.tokenizer.encode(text), sampling, **options)
 
@@ -68,7 +76,8 @@ def test_plain_and_async_iteration_agree(runtime):
 
 
 @pytest.mark.parametrize("include", [False, True])
-def test_a_stop_string_ends_the_answer_where_it_begins(runtime, include):
+def test_a_stop_string_ends_the_answer_where_it_begins(slow_runtime, include):
+    runtime = slow_runtime
     whole = fold(read(runtime, ask(runtime)))
     stop = whole[11:14]
     deltas = read(runtime, ask(runtime, stop=(stop,), include_stop=include))
