@@ -20,8 +20,9 @@ TEMPLATE = (
     "{% if mood %}[mood: {{ mood }}]\n{% endif %}"
     "{% if reasoning_effort %}[effort: {{ reasoning_effort }}]\n{% endif %}"
     "{% for message in messages %}{{ message.role }}: {{ message.content }}\n"
-    "{% for call in message.tool_calls %}calls {{ call.function.name }}({{ call.function.arguments | tojson }})\n"
-    "{% endfor %}{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    "{% for call in message.tool_calls %}{% set function = call.function %}"
+    "calls {{ function.name }}({{ function.arguments | tojson }})\n{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
 )
 LETTERS = b"abcdefghijklmnopqrstuvwxyz     "
 

@@ -55,7 +55,7 @@ def create_app(models: ModelTable, settings: ServerSettings, pages: Sequence[Pag
     return app
 
 
-async def _leave_to_outermost(request: Request, error: Exception) -> Response:
+async def _leave_to_outermost(request: Request, error: Exception) -> Response:  # noqa: ARG001
     """Starlette would answer unknown routes and methods with plain text."""
     raise error
 

@@ -49,7 +49,7 @@ class Metrics:
     """Instruments of one app. `http` and the per-model instruments are labelled children."""
 
     def __init__(self, models: Mapping[str, Runtime]) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.registry.register(_RuntimeCollector(models))
         self.http_requests = self._counter(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from fairway.errors import RequestError
-from fairway.server.openai.messages import Message, Tool
+from fairway.server.openai.messages import GivenTool, Message
 from fairway.server.openai.request_fields import GenerationFields
 
 LATER = "Constrained output is not available yet."
@@ -47,7 +47,7 @@ class ChatRequest(GenerationFields):
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, description="Needs logprobs.")
     response_format: ResponseFormat | None = None
-    tools: list[Tool] | None = None
+    tools: list[GivenTool] | None = None
     tool_choice: ToolChoice | None = None
     chat_template_kwargs: dict[str, Any] | None = Field(None, description="Variables for the chat template.")
     add_generation_prompt: bool | None = Field(None, description="Open the assistant's turn; default true.")
@@ -83,7 +83,5 @@ class ChatRequest(GenerationFields):
             )
         if self.tool_choice == "auto" and not self.tools:
             raise RequestError("tool_choice is auto, but there are no tools.", param="tool_choice")
-        if any(
-            tool.function.model_extra and tool.function.model_extra.get("strict") for tool in self.tools or []
-        ):
+        if any(tool["function"].get("strict") for tool in self.tools or []):
             raise RequestError("A tool is marked strict.", hint=LATER, param="tools")

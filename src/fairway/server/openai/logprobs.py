@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fairway.runtimes.protocol import Logprob, TokenizerLike
+from fairway.runtimes.protocol import Logprob
+from fairway.text.tokenizer import Tokenizer
 
 LOWEST = -9999.0
 
@@ -40,7 +41,7 @@ class CompletionLogprobs:
         return self._lists([(_name(each), each) for each in logprobs])
 
     def prompt(
-        self, ids: Sequence[int], logprobs: Sequence[Logprob | None], tokenizer: TokenizerLike
+        self, ids: Sequence[int], logprobs: Sequence[Logprob | None], tokenizer: Tokenizer
     ) -> dict[str, Any]:
         """The prompt's own tokens; the first has no log probability."""
         names = [tokenizer.token_text(each) for each in ids]

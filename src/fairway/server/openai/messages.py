@@ -6,13 +6,14 @@ OpenAI does not define are handed to the template, whose author may know them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WrapValidator
 from pydantic_core import from_json
 
 from fairway.errors import RequestError
+from fairway.server.validation import must_be
 
 # OpenAI's newer name for the same thing; templates know only "system".
 ROLES = {"developer": "system"}
@@ -43,6 +44,8 @@ def _kind_of_part(part: object) -> str:
 
 
 def _kind_of_content(content: object) -> str:
+    if not isinstance(content, str | list):
+        raise must_be("a text or a list of text parts")
     return "~parts" if isinstance(content, list) else "~text"
 
 
@@ -73,18 +76,6 @@ class ToolCall(BaseModel):
     function: FunctionCall
 
 
-class Message(BaseModel):
-    """One turn of the conversation."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Content | None = None
-    name: str | None = None
-    tool_calls: list[ToolCall] | None = None
-    tool_call_id: str | None = None
-
-
 class ToolFunction(BaseModel):
     """What a model may call; `parameters` is a JSON Schema."""
 
@@ -104,6 +95,32 @@ class Tool(BaseModel):
     function: ToolFunction
 
 
+def _as_given(value: Any, check: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+    """Checked, but kept as it came: templates print tools as JSON, and the order of keys is text."""
+    check(value)
+    return value
+
+
+if TYPE_CHECKING:
+    GivenTool: TypeAlias = dict[str, Any]
+    GivenToolCall: TypeAlias = dict[str, Any]
+else:
+    GivenTool = Annotated[Tool, WrapValidator(_as_given)]
+    GivenToolCall = Annotated[ToolCall, WrapValidator(_as_given)]
+
+
+class Message(BaseModel):
+    """One turn of the conversation."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Content | None = None
+    name: str | None = None
+    tool_calls: list[GivenToolCall] | None = None
+    tool_call_id: str | None = None
+
+
 def for_template(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """The conversation in the form templates are written for."""
     return [_plain(message, f"messages[{at}]") for at, message in enumerate(messages)]
@@ -116,7 +133,7 @@ def _plain(message: Message, path: str) -> dict[str, Any]:
         if key not in NOT_SHOWN and value is not None
     }
     plain["role"] = ROLES.get(message.role, message.role)
-    plain["content"] = _text(message, path)
+    plain["content"] = _content(message, path)
     if message.name is not None:
         plain["name"] = message.name
     if message.tool_call_id is not None:
@@ -126,14 +143,15 @@ def _plain(message: Message, path: str) -> dict[str, Any]:
     return plain
 
 
-def _text(message: Message, path: str) -> str:
+def _content(message: Message, path: str) -> str | list[dict[str, str]]:
+    """Parts stay parts: the runtime knows whether the template takes them or wants one text."""
     if message.content is None:
         if message.role != "assistant":
             raise RequestError(f"The field {path}.content is missing.", param=f"{path}.content")
         return ""
     if isinstance(message.content, str):
         return message.content
-    texts = []
+    parts = []
     for at, part in enumerate(message.content):
         if not isinstance(part, TextPart):
             where = f"{path}.content[{at}]"
@@ -142,18 +160,18 @@ def _text(message: Message, path: str) -> str:
                 hint="Only text parts are supported.",
                 param=f"{where}.type",
             )
-        texts.append(part.text)
-    return "\n".join(texts)
+        parts.append({"type": "text", "text": part.text})
+    return parts
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
+def _call(call: dict[str, Any]) -> dict[str, Any]:
     """Templates print arguments as JSON themselves, so they get the object, not its text."""
-    arguments: Any = call.function.arguments
-    if isinstance(arguments, str):
-        try:
-            parsed = from_json(arguments, allow_inf_nan=False)
-        except ValueError:
-            parsed = None
-        arguments = parsed if isinstance(parsed, dict) else arguments
-    function = {"name": call.function.name, "arguments": arguments}
-    return {"id": call.id, "type": call.type, "function": function}
+    function = call["function"]
+    arguments = function["arguments"]
+    if not isinstance(arguments, str):
+        return call
+    try:
+        parsed = from_json(arguments, allow_inf_nan=False)
+    except ValueError:
+        return call
+    return {**call, "function": {**function, "arguments": parsed}} if isinstance(parsed, dict) else call

@@ -9,7 +9,7 @@ from typing import Any
 from fairway.errors import RequestError
 from fairway.runtimes.protocol import Runtime
 from fairway.server.answering import on_helper_thread
-from fairway.server.openai.messages import Message, Tool, for_template
+from fairway.server.openai.messages import GivenTool, Message, for_template
 
 # Names the template's renderer takes itself.
 RESERVED_VARIABLES = frozenset({"self", "messages", "tools", "add_generation_prompt"})
@@ -20,7 +20,7 @@ class Conversation:
     """Everything a chat template is given."""
 
     messages: Sequence[Message]
-    tools: Sequence[Tool] = ()
+    tools: Sequence[GivenTool] = ()
     variables: Mapping[str, Any] = field(default_factory=dict)
     add_generation_prompt: bool | None = None
     """None: as the template's renderer does by itself."""
@@ -40,8 +40,7 @@ async def conversation_ids(runtime: Runtime, conversation: Conversation) -> list
     plain = await on_helper_thread(runtime.chat_prompt, messages, **variables)
     if not conversation.tools:
         return plain
-    tools = [tool.model_dump(exclude_none=True) for tool in conversation.tools]
-    with_tools = await on_helper_thread(runtime.chat_prompt, messages, tools=tools, **variables)
+    with_tools = await on_helper_thread(runtime.chat_prompt, messages, tools=conversation.tools, **variables)
     if with_tools == plain:
         raise RequestError("This model's chat template has no place for tools.", param="tools")
     return with_tools

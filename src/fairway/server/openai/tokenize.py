@@ -13,7 +13,7 @@ from fairway.runtimes.protocol import Runtime
 from fairway.server.answering import on_helper_thread
 from fairway.server.json_response import JsonResponse
 from fairway.server.openai.field_policy import check_unknown_fields
-from fairway.server.openai.messages import Message, Tool
+from fairway.server.openai.messages import GivenTool, Message
 from fairway.server.openai.prompts import Conversation, conversation_ids
 from fairway.server.openai.request_fields import TokenId
 from fairway.server.services import Services
@@ -27,7 +27,7 @@ class TokenizeRequest(BaseModel):
     model: str | None = None
     prompt: str | None = None
     messages: list[Message] | None = Field(None, min_length=1)
-    tools: list[Tool] | None = None
+    tools: list[GivenTool] | None = None
     add_special_tokens: bool | None = Field(None, description="For a text; default true.")
     add_generation_prompt: bool | None = Field(None, description="For a conversation; default true.")
     chat_template_kwargs: dict[str, Any] | None = None
