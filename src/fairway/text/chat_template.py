@@ -160,9 +160,12 @@ def _plain(value: object) -> Any:  # noqa: ANN401 (as deep as JSON goes)
     """Only JSON's types reach a template: methods of richer objects are unknown to the sandbox."""
     if value is None or type(value) in (str, int, float, bool):
         return value
-    for kind in (str, int, float):
-        if isinstance(value, kind):
-            return kind(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
     if isinstance(value, Mapping):
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):

@@ -131,20 +131,25 @@ class _Fields:
     def ids_of_type(self, *types: TokenType) -> frozenset[int]:
         return frozenset(token_id for token_id, kind in enumerate(self.types) if kind in types)
 
-    def special(self, bos: int | None, eos: int | None, adds_bos: bool, adds_eos: bool) -> SpecialTokens:
+    def special(self, bos: int | None, eos: int | None, *, adds_bos: bool, adds_eos: bool) -> SpecialTokens:
         """Unknown counts as special: it stands for text that is not there."""
         return SpecialTokens(
             ids=self.ids_of_type(TokenType.CONTROL, TokenType.UNKNOWN),
             bos=bos,
             eos=eos,
-            prefix=(bos,) if bos is not None and self.flag("add_bos_token", adds_bos) else (),
-            suffix=(eos,) if eos is not None and self.flag("add_eos_token", adds_eos) else (),
+            prefix=(bos,) if bos is not None and adds_bos else (),
+            suffix=(eos,) if eos is not None and adds_eos else (),
         )
 
 
 def _spm(fields: _Fields) -> Tokenizer:
     vocabulary = SpmVocabulary(fields.pieces, fields.scores(), fields.types)
-    special = fields.special(fields.token_id("bos", 1), fields.token_id("eos", 2), True, False)
+    special = fields.special(
+        fields.token_id("bos", 1),
+        fields.token_id("eos", 2),
+        adds_bos=fields.flag("add_bos_token", True),
+        adds_eos=fields.flag("add_eos_token", False),
+    )
     options = SpmOptions(
         adds_space=fields.flag("add_space_prefix", True), swallows_space_after=_phi3_swallowing(fields)
     )
@@ -167,7 +172,12 @@ def _byte_pairs(fields: _Fields) -> Tokenizer:
     if merges is None:
         raise FormatError("The GGUF file's vocabulary has no merges (tokenizer.ggml.merges).")
     backend = byte_pair_backend(_ids_of(fields.pieces), parse_merges(merges), words)
-    special = fields.special(fields.token_id("bos"), fields.token_id("eos"), words.adds_bos, words.adds_eos)
+    special = fields.special(
+        fields.token_id("bos"),
+        fields.token_id("eos"),
+        adds_bos=fields.flag("add_bos_token", words.adds_bos),
+        adds_eos=fields.flag("add_eos_token", words.adds_eos),
+    )
     return _with_specials(backend, fields, special, BYTE_LEVEL)
 
 
@@ -181,7 +191,9 @@ def _word_pieces(fields: _Fields) -> Tokenizer:
     backend = word_piece_backend(_ids_of(pieces), pieces[unknown], lowercase=not cased)
     cls = fields.token_id("bos", fields.token_id("cls", 101))
     sep = fields.token_id("seperator", fields.token_id("separator", fields.token_id("eos", 102)))
-    special = fields.special(cls, sep, True, fields.flag("add_sep_token", True))
+    special = fields.special(
+        cls, sep, adds_bos=fields.flag("add_bos_token", True), adds_eos=fields.flag("add_sep_token", True)
+    )
     return _with_specials(backend, fields, special, WORDPIECE)
 
 

@@ -21,13 +21,19 @@ from fairway.text.fast_tokenizer import FastTokenizer, library_errors
 from fairway.text.pieces import BYTE_LEVEL, WORDPIECE, Spelling, spelling_of_decoder
 from fairway.text.pretokenizers import pre_tokenizer
 from fairway.text.tokenizer import SpecialTokens, Tokenizer
+from fairway.text.tokenizer_files import (
+    parse_declared,
+    read_bytes,
+    read_object_if_present,
+    read_text,
+    read_vocabulary,
+)
 from fairway.text.vocabularies import add_tokens, byte_pair_backend, parse_merges, word_piece_backend
 
 MAKE_TOKENIZER_JSON = (
     "Write a tokenizer.json with transformers: "
     'AutoTokenizer.from_pretrained("FOLDER").save_pretrained("FOLDER").'
 )
-_MAX_FILE_BYTES = 256 << 20
 
 # tokenizer_class without "Fast" -> (pre-tokenizer, applies NFC, puts CLS and SEP around)
 _BYTE_PAIR_CLASSES = {
@@ -41,7 +47,9 @@ _BYTE_PAIR_CLASSES = {
 
 def load_huggingface(files: Mapping[str, Path]) -> Tokenizer:
     """From the files present; the most complete description wins."""
-    config = _json_object(files, "special_tokens_map.json") | _json_object(files, "tokenizer_config.json")
+    config = read_object_if_present(files, "special_tokens_map.json") | read_object_if_present(
+        files, "tokenizer_config.json"
+    )
     if "tokenizer.json" in files:
         return _from_tokenizer_json(files["tokenizer.json"], config)
     if "vocab.json" in files and "merges.txt" in files:
@@ -51,7 +59,9 @@ def load_huggingface(files: Mapping[str, Path]) -> Tokenizer:
     if "tokenizer.model" in files:
         from fairway.text.sentencepiece_tokenizer import load_sentencepiece
 
-        return load_sentencepiece(_read(files["tokenizer.model"]), config, _declared_tokens(files, config))
+        return load_sentencepiece(
+            read_bytes(files["tokenizer.model"]), config, _declared_tokens(files, config)
+        )
     found = ", ".join(sorted(files)) or "no tokenizer files"
     raise UnsupportedError(
         f"The folder has {found}: no tokenizer that Fairway reads.", hint=MAKE_TOKENIZER_JSON
@@ -59,7 +69,7 @@ def load_huggingface(files: Mapping[str, Path]) -> Tokenizer:
 
 
 def _from_tokenizer_json(path: Path, config: Mapping[str, Any]) -> Tokenizer:
-    text = _text(path)
+    text = read_text(path)
     with library_errors(f"{path} is not a tokenizer.json that can be read"):
         backend = Backend.from_str(text)
         backend.no_truncation()
@@ -80,8 +90,8 @@ def _from_byte_pairs(files: Mapping[str, Path], config: Mapping[str, Any]) -> To
             f"vocab.json of a {name} cannot be read without a tokenizer.json.", hint=MAKE_TOKENIZER_JSON
         )
     words, composes, surrounds = _BYTE_PAIR_CLASSES[name]
-    vocabulary = _vocabulary(files["vocab.json"])
-    lines = [line.rstrip("\r") for line in _text(files["merges.txt"]).split("\n")]
+    vocabulary = read_vocabulary(files["vocab.json"])
+    lines = [line.rstrip("\r") for line in read_text(files["merges.txt"]).split("\n")]
     merges = parse_merges(line for line in lines if line and not line.startswith("#version"))
     backend = byte_pair_backend(vocabulary, merges, pre_tokenizer(words), composes=composes)
     _add_declared(backend, _declared_tokens(files, config), files["vocab.json"])
@@ -90,7 +100,7 @@ def _from_byte_pairs(files: Mapping[str, Path], config: Mapping[str, Any]) -> To
 
 
 def _from_word_pieces(files: Mapping[str, Path], config: Mapping[str, Any]) -> Tokenizer:
-    pieces = [line.rstrip("\r") for line in _text(files["vocab.txt"]).removesuffix("\n").split("\n")]
+    pieces = [line.rstrip("\r") for line in read_text(files["vocab.txt"]).removesuffix("\n").split("\n")]
     vocabulary = {piece: token_id for token_id, piece in enumerate(pieces)}
     backend = word_piece_backend(
         vocabulary,
@@ -162,7 +172,7 @@ def _declared_tokens(files: Mapping[str, Path], config: Mapping[str, Any]) -> Ma
     roles = {_token_name(config, role, "") for role in config if role.endswith("_token")}
     extra = config.get("additional_special_tokens") or []
     names = roles | {item["content"] if isinstance(item, dict) else item for item in extra}
-    added = _json_object(files, "added_tokens.json")
+    added = read_object_if_present(files, "added_tokens.json")
     return {str(token_id): {"content": text, "special": text in names} for text, token_id in added.items()}
 
 
@@ -180,19 +190,6 @@ def _add_declared(backend: Backend, declared: Mapping[str, Any], path: Path) -> 
             )
 
 
-def parse_declared(declared: Mapping[str, Any], path: Path) -> dict[int, AddedToken]:
-    """`added_tokens_decoder` as the library's tokens, by id."""
-    flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
-    tokens = {}
-    try:
-        for token_id, entry in declared.items():
-            options = {flag: bool(entry.get(flag, False)) for flag in flags}
-            tokens[int(token_id)] = AddedToken(entry["content"], **options)
-    except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise FormatError(f"The added tokens beside {path} are broken: {error}.") from error
-    return tokens
-
-
 def _role_id(backend: Backend, config: Mapping[str, Any], *roles: str) -> int | None:
     for role in roles:
         name = _token_name(config, role, "")
@@ -207,44 +204,3 @@ def _token_name(config: Mapping[str, Any], role: str, default: str) -> str:
     if isinstance(value, Mapping):
         value = value.get("content")
     return value if isinstance(value, str) else default
-
-
-def _vocabulary(path: Path) -> dict[str, int]:
-    table = _parse_object(path)
-    if not all(isinstance(token_id, int) and 0 <= token_id < 1 << 31 for token_id in table.values()):
-        raise FormatError(f"{path} must map each piece to its id.")
-    if len(set(table.values())) != len(table):
-        raise FormatError(f"{path} gives one id to several pieces.")
-    return table
-
-
-def _json_object(files: Mapping[str, Path], name: str) -> dict[str, Any]:
-    return _parse_object(files[name]) if name in files else {}
-
-
-def _parse_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(_text(path))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path} is not JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise FormatError(f"{path} must hold a JSON object, not {type(value).__name__}.")
-    return value
-
-
-def _text(path: Path) -> str:
-    try:
-        return _read(path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path} is not UTF-8 text (byte {error.start}).") from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise FormatError(
-                f"{path} is larger than {_MAX_FILE_BYTES >> 20} MiB, too large for a tokenizer."
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror}.") from error

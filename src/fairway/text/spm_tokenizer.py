@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 from fairway.errors import FormatError
 from fairway.text.pieces import SENTENCEPIECE, SPACE_MARK
+from fairway.text.spm_merges import MergeTable
 from fairway.text.tokenizer import SpecialTokens, Tokenizer, text_bytes
 
 _WORD = re.compile(f"{SPACE_MARK}*[^{SPACE_MARK}]+|{SPACE_MARK}+")
@@ -166,49 +166,6 @@ class SpmTokenizer(Tokenizer):
         if kind == TokenType.USER_DEFINED:
             return text_bytes(self._pieces[token_id])
         return SENTENCEPIECE.to_bytes(self._pieces[token_id])
-
-
-class MergeTable:
-    """Splits a word into pieces by joining the best-scored neighbours first."""
-
-    def __init__(self, pieces: Sequence[str], scores: Sequence[float]) -> None:
-        order = {score: rank for rank, score in enumerate(sorted(set(scores), reverse=True))}
-        scored = zip(pieces, scores, strict=True)
-        self._rank = {piece: order[score] for piece, score in scored if len(piece) > 1}
-        inner_mark = re.compile(f"[^{SPACE_MARK}]{SPACE_MARK}")
-        self.reaches_across_spaces = any(
-            SPACE_MARK in piece and inner_mark.search(piece) is not None for piece in pieces
-        )
-
-    def split(self, word: str) -> list[str]:
-        """The symbol that starts at i ends at `end[i]`; 0 where no symbol starts.
-
-        A heap entry packs (rank, start, end) of a possible join into one integer, so entries order by
-        score and then from the left; one is stale unless two symbols still meet and end there.
-        """
-        size = len(word)
-        rank = self._rank
-        end = list(range(1, size + 1))
-        before = list(range(-1, size))
-        bits = size.bit_length()
-        mask = (1 << bits) - 1
-        pairs = (rank.get(word[i : i + 2]) for i in range(size - 1))
-        heap = [(((r << bits) | i) << bits) | (i + 2) for i, r in enumerate(pairs) if r is not None]
-        heapify(heap)
-        while heap:
-            entry = heappop(heap)
-            stop, start = entry & mask, (entry >> bits) & mask
-            middle = end[start]
-            if middle == 0 or middle >= size or end[middle] != stop:
-                continue
-            end[start], end[middle] = stop, 0
-            before[stop] = start
-            previous = before[start]
-            if previous >= 0 and (joined := rank.get(word[previous:stop])) is not None:
-                heappush(heap, (((joined << bits) | previous) << bits) | stop)
-            if stop < size and (joined := rank.get(word[start : end[stop]])) is not None:
-                heappush(heap, (((joined << bits) | start) << bits) | end[stop])
-        return [word[start:stop] for start, stop in enumerate(end) if stop]
 
 
 def _unique_ids(pieces: Sequence[str]) -> dict[str, int]:

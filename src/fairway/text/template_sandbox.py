@@ -9,7 +9,6 @@ operators and assignments pass through template_limits.py. Nothing here knows me
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -24,10 +23,8 @@ from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
 from fairway.text import template_limits as limits
+from fairway.text.template_filters import limited_filters, limited_tests
 
-# No chat template needs these, and each can be made to run for minutes on a few characters.
-_REMOVED_FILTERS = ("pprint", "striptags", "urlize", "wordwrap", "xmlattr")
-_COUNTING_FILTERS = frozenset({"batch", "center", "indent", "round", "slice", "truncate"})
 _REMOVED_METHODS = frozenset({"encode", "decode", "to_bytes", "from_bytes", "translate", "maketrans"})
 
 
@@ -59,10 +56,8 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             finalize=limits.checked,
             extensions=[GenerationTag, "jinja2.ext.loopcontrols"],
         )
-        for name in _REMOVED_FILTERS:
-            del self.filters[name]
-        self.filters["tojson"] = _to_json
-        self.filters = {name: _limited(name, function) for name, function in self.filters.items()}
+        self.filters = limited_filters(self.filters)
+        self.tests = limited_tests(self.tests)
         del self.globals["lipsum"]
         self.globals["raise_exception"] = _raise_exception
         self.globals["strftime_now"] = lambda format: clock().strftime(format)
@@ -103,7 +98,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         elif operator == "**":
             limits.check_power(left, right)
         elif operator == "%" and isinstance(left, str):
-            limits.check_format(left)
+            limits.check_percent_format(left)
             limits.checked(right)
         return limits.checked(super().call_binop(context, operator, left, right))
 
@@ -114,8 +109,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         if isinstance(owner, str):
             if __obj.__name__ == "join" and args:
                 args = (list(args[0]), *args[1:])
-            limits.check_counts(args)
-            limits.check_text_method(owner, __obj.__name__, args)
+            limits.check_text_method(owner, __obj.__name__, (*args, *kwargs.values()))
         if __obj is not __self.checked:
             limits.checked([*args, *kwargs.values()])
         return limits.checked(super().call(__context, __obj, *args, **kwargs))
@@ -153,44 +147,10 @@ def _call(name: str, *arguments: nodes.Node) -> nodes.Call:
     return call
 
 
-def _limited(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter with its arguments and its result weighed; keeps Jinja's markers on the function."""
-
-    @functools.wraps(function)
-    def limited(*args: Any, **kwargs: Any) -> Any:
-        limits.tick()
-        given = [arg for arg in args if not isinstance(arg, _JINJA_OWN)]
-        value = given[0] if given else None
-        if name == "join":
-            args, value = _join_arguments(args)
-        elif name == "sum" and isinstance(
-            kwargs.get("start", given[2] if len(given) > 2 else 0), list | tuple | str
-        ):
-            raise limits.LimitReached("it sums lists")
-        elif isinstance(value, str):
-            limits.check_text_method(value, name, tuple(given[1:]) or tuple(kwargs.values()))
-        if name in _COUNTING_FILTERS:
-            limits.check_counts([*given[1:], *kwargs.values()])
-        limits.checked([*given, *kwargs.values()])
-        return limits.checked(function(*args, **kwargs))
-
-    return limited
-
-
-def _join_arguments(args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
-    """The join filter's evaluation context, its values as a list (they may be a generator), the rest."""
-    context, values, *rest = args
-    items = list(values)
-    separator = rest[0] if rest else ""
-    if isinstance(separator, str):
-        limits.check_text_method(separator, "join", (items,))
-    return (context, items, *rest), items
-
-
 def _limited_format(wrapped: Callable[..., str], text: str) -> Callable[..., str]:
     @functools.wraps(wrapped)
     def limited(*args: Any, **kwargs: Any) -> str:
-        limits.check_format(text)
+        limits.check_braces_format(text)
         limits.checked([*args, *kwargs.values()])
         return wrapped(*args, **kwargs)
 
@@ -199,21 +159,6 @@ def _limited_format(wrapped: Callable[..., str], text: str) -> Callable[..., str
 
 def _raise_exception(message: str) -> None:
     raise TemplateRefusal(str(message))
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: Any = None,
-    separators: Any = None,
-    sort_keys: bool = False,
-) -> str:
-    """As transformers has it: Jinja's own would escape HTML."""
-    if (isinstance(indent, int) and indent > 32) or (isinstance(indent, str) and len(indent) > 32):
-        raise limits.LimitReached("it indents JSON by more than 32")
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
 
 
 class _TemplateDict:
@@ -244,6 +189,3 @@ class _TemplateNamespace(Namespace):
 def _require_public(name: Any) -> None:
     if isinstance(name, str) and name.startswith("_"):
         raise SecurityError(f"Chat templates cannot set {name!r} on a namespace.")
-
-
-_JINJA_OWN = (Context, ImmutableSandboxedEnvironment, nodes.EvalContext)

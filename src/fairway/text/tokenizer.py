@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,8 +55,10 @@ class Tokenizer(ABC):
         """The ids of `text`.
 
         `parse_special` turns the spelling of a control token ("<|im_end|>") into its id; without it, it is
-        ordinary text. A prompt that already begins with the BOS token, as chat templates render it, does
-        not get a second one, and likewise at the end. Raises `RequestError` for text that is not Unicode.
+        ordinary text. A text that already begins with the BOS token, as chat templates render it, does not
+        get a second one, and likewise at the end, so a prompt can be encoded twice over without harm. A
+        rendered chat template is complete: `add_special_tokens=False` gives transformers' ids for it.
+        Raises `RequestError` for text that is not Unicode.
         """
         _require_unicode(text)
         ids = self._encode_text(text, parse_special) if text else []
@@ -97,11 +99,6 @@ class Tokenizer(ABC):
     def token_id(self, text: str) -> int | None:
         """The id of a vocabulary piece as the vocabulary spells it ("▁the", "Ġthe", "<|im_end|>")."""
         return self._piece_id(text)
-
-    def known_ids(self, texts: Iterable[str]) -> dict[str, int]:
-        """Those of `texts` that are in the vocabulary, with their ids."""
-        found = {text: self._piece_id(text) for text in texts}
-        return {text: token_id for text, token_id in found.items() if token_id is not None}
 
     def _checked(self, token_id: int) -> int:
         try:
