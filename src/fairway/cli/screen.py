@@ -72,7 +72,10 @@ class PlainScreen:
 
 
 class TerminalScreen:
-    """A bar with speed and time left, replaced by one line when the step is done."""
+    """A bar with speed and time left, replaced by one line when the step is done; none if `quiet`."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
 
     @contextmanager
     def step(self, title: str, *, is_bytes: bool = False) -> Iterator[Progress]:
@@ -82,9 +85,9 @@ class TerminalScreen:
             yield bar.show
         finally:
             bar.close()
-        click.echo(
-            f"{click.style('✓', fg='green')} {title} {_faint(f'{time.monotonic() - start:.1f} s')}", err=True
-        )
+        if not self._quiet:
+            took = _faint(f"{time.monotonic() - start:.1f} s")
+            self.note(f"{click.style('✓', fg='green')} {title} {took}")
 
     def note(self, text: str) -> None:
         click.echo(text, err=True)
@@ -140,8 +143,8 @@ def _faint(text: str) -> str:
     return click.style(text, dim=True)
 
 
-def screen_for(as_json: bool) -> Screen:
-    """The right one for where stderr goes."""
-    if as_json:
-        return SilentScreen()
-    return TerminalScreen() if sys.stderr.isatty() else PlainScreen()
+def screen_for(as_json: bool, *, quiet: bool = False) -> Screen:
+    """The right one for where stderr goes. `quiet`: only what takes long, and only on a terminal."""
+    if sys.stderr.isatty() and not as_json:
+        return TerminalScreen(quiet=quiet)
+    return SilentScreen() if as_json or quiet else PlainScreen()

@@ -1,0 +1,108 @@
+"""`fairway serve MODEL...`: one or more models over HTTP, each under its own name."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fairway.cli.addresses import Addresses
+from fairway.cli.options import (
+    engine_options,
+    engine_settings,
+    json_option,
+    server_options,
+    server_settings,
+)
+from fairway.cli.prepare import Planned, after, load, plan_model
+from fairway.cli.screen import Screen, screen_for
+from fairway.errors import UsageError
+from fairway.map.settings import PlanSettings
+
+if TYPE_CHECKING:
+    from fairway.runtimes.protocol import Runtime
+    from fairway.server.listening import Address
+    from fairway.server.settings import ServerSettings
+
+
+@click.command
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@server_options
+@engine_options
+@json_option
+def serve(models: tuple[str, ...], as_json: bool, **flags: Any) -> None:  # noqa: ANN401
+    """Serve each MODEL over HTTP.
+
+    NAME=MODEL serves it under that name. MODEL is a folder, a .gguf or .safetensors file, a hub id
+    (org/name, org/name:Q4_K_M), or "builtin".
+    """
+    screen = screen_for(as_json)
+    settings = server_settings(flags)
+    import_server_early()
+    planned = plan_all(models, engine_settings(flags), screen)
+    with ExitStack() as stack:
+        runtimes = {}
+        for each in planned:
+            runtimes[each.name] = load(each, screen)
+            stack.callback(runtimes[each.name].close)
+        run_server(runtimes, settings, lambda address: _announce(address, runtimes, settings, as_json))
+
+
+def plan_all(models: Sequence[str], settings: PlanSettings, screen: Screen) -> list[Planned]:
+    """Plans every model before the first is loaded, each with what the ones before it leave."""
+    from fairway.map.probe import probe
+
+    machine = probe()
+    planned: list[Planned] = []
+    for model in models:
+        each = plan_model(model, settings, screen, machine)
+        if any(each.name == other.name for other in planned):
+            raise UsageError(
+                f"Two models are named {each.name}.",
+                hint=f"Name one of them: other={model.rpartition('=')[2]}",
+            )
+        planned.append(each)
+        machine = after(machine, each.plan)
+    return planned
+
+
+def import_server_early() -> None:
+    """Imports the server on a thread, while this one reads weights."""
+    threading.Thread(target=_import_server, name="fairway-import", daemon=True).start()
+
+
+def _import_server() -> None:
+    import fairway.server.app
+    import fairway.server.run  # noqa: F401
+
+
+def run_server(runtimes: Mapping[str, Runtime], settings: ServerSettings, on_ready: Any) -> None:  # noqa: ANN401
+    """Serves until a signal; drains before it returns."""
+    from fairway.server.app import create_app
+    from fairway.server.model_table import ModelTable
+    from fairway.server.run import serve as serve_app
+
+    serve_app(create_app(ModelTable(runtimes), settings, pages()), settings, on_ready)
+
+
+def pages() -> Sequence[Any]:
+    """The chat page's files."""
+    return ()
+
+
+def _announce(
+    address: Address, runtimes: Mapping[str, Runtime], settings: ServerSettings, as_json: bool
+) -> None:
+    served = [
+        Addresses(address.url, name, runtime.info.has_chat_template, settings.has_keys)
+        for name, runtime in runtimes.items()
+    ]
+    if as_json:
+        rows = [{"model": each.model, **each.to_dict()} for each in served]
+        click.echo(json.dumps({"url": address.url, "models": rows}))
+        return
+    click.echo(f"Serving {', '.join(runtimes)} at {click.style(address.url, bold=True)} (Ctrl-C stops it)")
