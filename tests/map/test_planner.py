@@ -8,8 +8,9 @@ import pytest
 
 from fairway.errors import DoesNotFit, SettingsError, UnsupportedError
 from fairway.map.plan import count, size
-from fairway.map.planner import PlanSettings, plan
+from fairway.map.planner import plan
 from fairway.map.probe import Machine
+from fairway.map.settings import PlanSettings
 from fairway.models.random import QWEN2_5_0_5B, random_bundle
 
 GB = 10**9
