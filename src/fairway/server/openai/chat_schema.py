@@ -84,4 +84,4 @@ class ChatRequest(GenerationFields):
         if self.tool_choice == "auto" and not self.tools:
             raise RequestError("tool_choice is auto, but there are no tools.", param="tool_choice")
         if any(tool["function"].get("strict") for tool in self.tools or []):
-            raise RequestError("A tool is marked strict.", hint=LATER, param="tools")
+            raise RequestError("One of tools is marked strict.", hint=LATER, param="tools")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WrapValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WrapValidator
 from pydantic_core import from_json
 
 from fairway.errors import RequestError
@@ -43,9 +43,13 @@ def _kind_of_part(part: object) -> str:
     return "~text" if kind == "text" else "~other"
 
 
-def _kind_of_content(content: object) -> str:
+def _text_or_list(content: object) -> object:
     if not isinstance(content, str | list):
         raise must_be("a text or a list of text parts")
+    return content
+
+
+def _kind_of_content(content: object) -> str:
     return "~parts" if isinstance(content, list) else "~text"
 
 
@@ -53,7 +57,9 @@ Part = Annotated[
     Annotated[TextPart, Tag("~text")] | Annotated[OtherPart, Tag("~other")], Discriminator(_kind_of_part)
 ]
 Content = Annotated[
-    Annotated[str, Tag("~text")] | Annotated[list[Part], Tag("~parts")], Discriminator(_kind_of_content)
+    Annotated[str, Tag("~text")] | Annotated[list[Part], Tag("~parts")],
+    Discriminator(_kind_of_content),
+    BeforeValidator(_text_or_list),
 ]
 
 
