@@ -1,0 +1,95 @@
+// Executable, second half: its memory, and running a step on the team.
+#include "executable.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace fairway {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+}  // namespace
+
+Executable::Executable(std::shared_ptr<Team> team, const Kernels& kernels, const CacheShape& cache,
+                       const Limits& limits, const std::vector<std::size_t>& widths, const std::vector<bool>& outputs)
+    : team_(std::move(team)), kernels_(kernels), cache_(cache), limits_(limits), widths_(widths), outputs_(outputs) {
+    for (std::size_t i = 0; i < widths.size(); ++i)
+        buffers_.emplace_back(widths[i] * (outputs[i] ? limits.outputs : limits.tokens) * sizeof(float));
+    const CacheLayout layout{cache.block_size, cache.kv_heads, cache.head_size, cache.half};
+    const std::size_t element = cache.half ? 2 : 4;
+    for (std::size_t layer = 0; layer < cache.layers; ++layer) {
+        keys_.emplace_back(key_index(layout, cache.blocks, 0) * element);
+        values_.emplace_back(value_index(layout, cache.blocks, 0) * element);
+    }
+    run_.threads = team_->size();
+}
+
+Rows Executable::rows(View view) const {
+    return {buffers_[view.buffer].as<float>() + view.start, widths_[view.buffer], view.width};
+}
+
+std::size_t Executable::num_bytes() const {
+    std::size_t bytes = 0;
+    for (const auto* memories : {&buffers_, &keys_, &values_, &kept_})
+        for (const Memory& memory : *memories) bytes += memory.bytes();
+    for (const auto& q : quantized_) bytes += q->memory.bytes();
+    return bytes;
+}
+
+void Executable::place_tokens() {
+    const Step& step = run_.step;
+    run_.blocks.resize(step.tokens);
+    run_.slots.resize(step.tokens);
+    for (std::size_t s = 0; s < step.sequences; ++s)
+        for (auto t = static_cast<std::size_t>(step.starts[s]); t < static_cast<std::size_t>(step.starts[s + 1]); ++t) {
+            const auto position = static_cast<std::size_t>(step.positions[t]);
+            run_.blocks[t] = static_cast<std::size_t>(step.block_tables[s * step.max_blocks + position / cache_.block_size]);
+            run_.slots[t] = position % cache_.block_size;
+        }
+}
+
+void Executable::run(const Step& step) {
+    check_step(step, cache_, limits_);
+    if (opening_) stages_.insert(stages_.begin(), std::move(opening_));
+    if (num_counters_ != stages_.size()) {
+        num_counters_ = stages_.size();
+        counters_ = std::make_unique<Counter[]>(num_counters_);
+    }
+    run_.step = step;
+    place_tokens();
+    for (std::size_t i = 0; i < stages_.size(); ++i) {
+        counters_[i].items = stages_[i]->prepare(run_);
+        counters_[i].next.store(0, std::memory_order_relaxed);
+    }
+    team_->run([this](int thread) { work(thread); });
+}
+
+void Executable::work(int thread) {
+    Clock::time_point start = Clock::now();
+    for (std::size_t i = 0; i < stages_.size(); ++i) {
+        Counter& counter = counters_[i];
+        for (std::size_t item; (item = counter.next.fetch_add(1, std::memory_order_relaxed)) < counter.items;)
+            stages_[i]->work(run_, item, thread);
+        team_->barrier().wait();
+        if (!profiling_ || thread) continue;
+        profile_[stages_[i]->kind()] += seconds_since(start);
+        start = Clock::now();
+    }
+}
+
+std::vector<std::int32_t> Executable::argmax(View logits, std::size_t count) {
+    const Rows from = rows(logits);
+    std::vector<std::int32_t> best(count);
+    std::atomic<std::size_t> next{0};
+    team_->run([&](int) {
+        for (std::size_t row; (row = next.fetch_add(1)) < count;)
+            best[row] = static_cast<std::int32_t>(kernels_.argmax(row_of(from, row), from.width));
+    });
+    return best;
+}
+
+}  // namespace fairway

@@ -1,0 +1,98 @@
+// A program bound to its buffers and its cache: built operation by operation, then run step by step.
+// Built and run by one thread; the team's threads see it only inside `run`.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "stages.h"
+#include "team.h"
+
+namespace fairway {
+
+// Columns start .. start + width of a buffer.
+struct View {
+    std::size_t buffer, start, width;
+};
+
+class Executable {
+  public:
+    // widths[i] floats per row of buffer i, which has output rows where outputs[i].
+    Executable(std::shared_ptr<Team> team, const Kernels& kernels, const CacheShape& cache, const Limits& limits,
+               const std::vector<std::size_t>& widths, const std::vector<bool>& outputs);
+
+    void embed(std::shared_ptr<Matrix> table, View out, float scale);
+    void add_position(const float* table, std::size_t positions, View x);
+    void rms_norm(View x, const float* weight, std::size_t size, View out, float eps);
+    void layer_norm(View x, const float* weight, const float* bias, View out, float eps);
+    void linear(View x, std::shared_ptr<Matrix> matrix, View out, const float* bias, const View* residual, float scale);
+    void gate(View x, View out, Activation activation);
+    void activate(View x, View out, Activation activation);
+    void add(View x, View y, View out, float scale);
+    void rope(View x, std::size_t head_size, const float* inv_freq, std::size_t half, float factor);
+    void write_cache(View k, View v, std::size_t layer);
+    void attention(View q, View out, std::size_t layer, std::size_t heads, float scale, std::int64_t window,
+                   float softcap);
+    void select_outputs(View x, View out);
+    void soft_cap(View x, float cap);
+
+    // Throws std::invalid_argument for a step that breaks its contract.
+    void run(const Step& step);
+    Rows rows(View view) const;
+    std::vector<std::int32_t> argmax(View logits, std::size_t count);
+
+    void set_profile(bool on) { profiling_ = on; }
+    std::map<std::string, double> take_profile() { return std::exchange(profile_, {}); }  // seconds by kind
+    std::size_t num_bytes() const;
+
+  private:
+    const float* keep(const float* values, std::size_t count, std::size_t padded = 0);
+    RowStage& row_stage(const char* kind, bool outputs);
+    void add_rows(const char* kind, View written, RowOperation operation);
+    const Quantized& quantized(View x);
+    void forget(View written);
+    LayerCache layer_cache(std::size_t layer) const;
+    std::size_t angles(const float* inv_freq, std::size_t half, float factor);
+    void place_tokens();
+    void work(int thread);
+
+    struct Angles {
+        std::vector<float> inv_freq;
+        float factor;
+        Memory cos, sin;
+    };
+    struct QuantizedView {
+        View view;
+        Memory memory;
+        Quantized values;
+        bool current;  // the buffer has not been written since
+    };
+    struct alignas(64) Counter {
+        std::atomic<std::size_t> next{0};
+        std::size_t items = 0;
+    };
+
+    std::shared_ptr<Team> team_;
+    const Kernels& kernels_;
+    CacheShape cache_;
+    Limits limits_;
+    std::vector<std::size_t> widths_;
+    std::vector<bool> outputs_;
+    std::vector<Memory> buffers_, keys_, values_, kept_;
+    std::vector<std::unique_ptr<Angles>> angles_;
+    std::vector<std::unique_ptr<QuantizedView>> quantized_;
+    std::unique_ptr<RowStage> opening_;  // rope angles, before everything else
+    std::vector<std::unique_ptr<Stage>> stages_;
+    RowStage* open_rows_ = nullptr;  // the last stage, if rows can still be added to it
+    std::unique_ptr<Counter[]> counters_;
+    std::size_t num_counters_ = 0;
+    Run run_;
+    bool profiling_ = false;
+    std::map<std::string, double> profile_;
+};
+
+}  // namespace fairway

@@ -1,0 +1,144 @@
+// The contract between the executor, which knows no instruction set, and the variants, which know
+// nothing else: plain records and one table of functions per variant. Every function treats each
+// row on its own and sums in an order that depends on shapes alone, never on how many rows there are.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fairway {
+
+constexpr std::size_t kTile = 16;   // rows of a matrix packed together
+constexpr std::size_t kGroup = 32;  // columns that share an activation scale
+
+enum class WeightType : int { f32, f16, bf16, int8, int4 };
+
+// A packed matrix. Dense: per tile and column 16 values. int8 and int4: per tile all values, then
+// all scales, then all offsets. Values of a group of 32 columns: int8 has 8 lines of 64 bytes, byte
+// 4r+b of line j is row r, column 4j+b, plus 128; int4 has 4 lines, with column 8j+b in the low and
+// 8j+4+b in the high half. Scales and offsets are 16 float16 per group of `group` columns.
+struct Weights {
+    WeightType type = WeightType::f32;
+    std::size_t rows = 0;
+    std::size_t columns = 0;
+    std::size_t tiles = 0;
+    std::size_t groups = 0;  // of 32 columns, the last one padded with weights that count as 0
+    std::size_t group = kGroup;
+    bool has_offsets = false;
+    bool centred = true;  // int4 codes count from 8
+    float factor = 1;     // a power of two that multiplies every scale and offset
+    std::size_t tile_bytes = 0;
+    std::size_t scales_at = 0;   // bytes from the start of a tile
+    std::size_t offsets_at = 0;
+    const std::uint8_t* data = nullptr;
+};
+
+// Activations as int8, row after row. `starts` is -8 times the sum of a group, `sums` is scale
+// times the sum; the half_ arrays hold the same per 16 columns.
+struct Quantized {
+    std::size_t groups = 0;
+    std::int8_t* values = nullptr;
+    float* scales = nullptr;
+    std::int32_t* starts = nullptr;
+    float* sums = nullptr;
+    std::int32_t* half_starts = nullptr;
+    float* half_sums = nullptr;
+};
+
+struct Rows {
+    float* data = nullptr;
+    std::size_t stride = 0;
+    std::size_t width = 0;
+};
+
+static inline float* row_of(const Rows& rows, std::size_t i) { return rows.data + i * rows.stride; }
+
+struct Range {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+};
+
+// out = residual + scale * (x @ weights.T + bias); bias is padded to whole tiles.
+struct LinearTask {
+    const Weights* weights = nullptr;
+    Rows x;
+    Quantized quantized;
+    const float* bias = nullptr;
+    Rows residual;  // no data: none
+    Rows out;
+    float scale = 1;
+};
+
+enum class Activation : int { silu, gelu, gelu_tanh, relu };
+
+// Keys of a block are transposed, [head][value][slot], slots padded to whole vectors of 16; values
+// are [head][slot][value], values padded to 16. The cache holds finite numbers only.
+struct CacheLayout {
+    std::size_t block_size = 0;
+    std::size_t kv_heads = 0;
+    std::size_t head_size = 0;
+    bool half = true;
+};
+
+// Internal linkage on purpose: these files are compiled once per instruction set, and the linker
+// must not replace one variant's copy of a function by another's.
+static inline std::size_t vectors_per_block(const CacheLayout& c) { return (c.block_size + kTile - 1) / kTile; }
+static inline std::size_t padded_head(const CacheLayout& c) { return (c.head_size + kTile - 1) / kTile * kTile; }
+static inline std::size_t key_index(const CacheLayout& c, std::size_t block, std::size_t head) {
+    return (block * c.kv_heads + head) * c.head_size * vectors_per_block(c) * kTile;
+}
+static inline std::size_t value_index(const CacheLayout& c, std::size_t block, std::size_t head) {
+    return (block * c.kv_heads + head) * c.block_size * padded_head(c);
+}
+
+struct LayerCache {
+    CacheLayout layout;
+    void* keys = nullptr;
+    void* values = nullptr;
+};
+
+struct AttentionTask {
+    LayerCache cache;
+    Rows q;
+    Rows out;
+    std::size_t heads = 0;
+    float scale = 1;
+    std::int64_t window = 0;  // 0: none
+    float softcap = 0;        // 0: none
+};
+
+// Some consecutive tokens of one sequence and one key-value head.
+struct AttentionItem {
+    const std::int32_t* block_table = nullptr;
+    std::size_t first_token = 0;
+    std::size_t num_tokens = 0;
+    std::int64_t first_position = 0;
+    std::size_t kv_head = 0;
+};
+
+struct Kernels {
+    const char* name;
+    std::size_t token_block;     // tokens of a register block of integer products
+    std::size_t attention_rows;  // query rows that an item should have
+    void (*quantize)(const float* x, std::size_t width, const Quantized& out, std::size_t row);
+    void (*linear)(const LinearTask& task, Range tiles, Range tokens);
+    void (*rms_norm)(const float* x, const float* weight, float* out, std::size_t width, float eps);
+    void (*layer_norm)(const float* x, const float* weight, const float* bias, float* out, std::size_t width,
+                       float eps);
+    void (*activate)(const float* x, float* out, std::size_t width, Activation activation);
+    void (*gate)(const float* x, const float* up, float* out, std::size_t width, Activation activation);
+    void (*add)(const float* x, const float* y, float* out, std::size_t width, float scale);
+    void (*soft_cap)(float* x, std::size_t width, float cap);
+    void (*rotate)(float* x, const float* cos, const float* sin, std::size_t half);
+    void (*write_cache)(const LayerCache& cache, const float* k, const float* v, std::size_t block,
+                        std::size_t slot);
+    std::size_t (*attention_scratch)(const AttentionTask& task, std::size_t rows);  // in floats
+    void (*attention)(const AttentionTask& task, const AttentionItem& item, float* scratch);
+    std::size_t (*argmax)(const float* x, std::size_t width);
+    void (*exp)(const float* x, float* out, std::size_t width);
+};
+
+// By name; null where this build or this machine does not have the variant.
+const Kernels* find_kernels(const char* name);
+
+}  // namespace fairway

@@ -1,0 +1,134 @@
+// int4 and int8 weights times int8 activations. Products within a group are exact integers; groups
+// are scaled and added in rising order, one fused multiply-add each, whatever the block's size.
+#include "linear.h"
+
+namespace fairway::FAIRWAY_ISA {
+
+namespace {
+
+constexpr std::size_t kLine = 64;
+
+// The parts of a packed tile.
+struct Tile {
+    const std::uint8_t* values;
+    const std::uint16_t* scales;
+    const std::uint16_t* offsets;
+};
+
+Tile tile_at(const Weights& w, std::size_t tile) {
+    const std::uint8_t* start = w.data + tile * w.tile_bytes;
+    return {start, reinterpret_cast<const std::uint16_t*>(start + w.scales_at),
+            reinterpret_cast<const std::uint16_t*>(start + w.offsets_at)};
+}
+
+template <int Bits, int Group, bool Offsets, bool Centred>
+struct IntBlock {
+    static constexpr int tiles = kRowTiles;
+    static constexpr int tokens = kTokens;
+    static constexpr std::size_t lines = Bits;             // of 64 bytes, in 32 columns
+    static constexpr std::size_t parts = kGroup / Group;   // scales in 32 columns
+    static constexpr std::size_t lines_in_part = lines / parts;
+
+    template <int Tiles, int Tokens>
+    static void run(const LinearTask& task, std::size_t tile, std::size_t token) {
+        const Weights& w = *task.weights;
+        Floats sum[Tiles][Tokens];
+        Tile at[Tiles];
+        for (int i = 0; i < Tiles; ++i) {
+            at[i] = tile_at(w, tile + static_cast<std::size_t>(i));
+            for (int m = 0; m < Tokens; ++m) sum[i][m] = splat(0.0f);
+        }
+        for (std::size_t g = 0; g < w.groups; ++g)
+            for (std::size_t part = 0; part < parts; ++part) add_part<Tiles, Tokens>(task.quantized, at, sum, token, g, part);
+        for (int i = 0; i < Tiles; ++i)
+            for (int m = 0; m < Tokens; ++m)
+                finish(task, tile + static_cast<std::size_t>(i), token + static_cast<std::size_t>(m), sum[i][m], w.factor);
+    }
+
+    template <int Tiles, int Tokens>
+    static inline void add_part(const Quantized& x, const Tile (&at)[Tiles], Floats (&sum)[Tiles][Tokens],
+                                std::size_t token, std::size_t g, std::size_t part) {
+        const std::size_t first = token * x.groups + g;  // the group of the first token
+        const std::int32_t* starts = parts == 1 ? x.starts : x.half_starts;
+        Dot<Bits, Centred> dot[Tiles][Tokens];
+#pragma GCC unroll 8
+        for (int m = 0; m < Tokens; ++m)
+#pragma GCC unroll 2
+            for (int i = 0; i < Tiles; ++i)
+                dot[i][m].begin(starts[(first + static_cast<std::size_t>(m) * x.groups) * parts + part]);
+        const std::int8_t* values = x.values + first * kGroup;
+#pragma GCC unroll 8
+        for (std::size_t j = 0; j < lines_in_part; ++j) {
+            const std::size_t line = part * lines_in_part + j;
+            Bytes bytes[Tiles];
+#pragma GCC unroll 2
+            for (int i = 0; i < Tiles; ++i) bytes[i] = load_line(at[i].values + (g * lines + line) * kLine);
+            add_line<Tiles, Tokens>(dot, bytes, values + line * (32 / Bits), x.groups * kGroup);
+        }
+        add_scaled<Tiles, Tokens>(x, at, sum, dot, first, g * parts + part, part);
+    }
+
+    // One line holds 4 columns of int8, or 8 of int4: the low halves, then the high halves.
+    template <int Tiles, int Tokens>
+    static inline void add_line(Dot<Bits, Centred> (&dot)[Tiles][Tokens], const Bytes (&bytes)[Tiles],
+                                const std::int8_t* values, std::size_t stride) {
+        Bytes low[Tiles], high[Tiles];
+#pragma GCC unroll 2
+        for (int i = 0; i < Tiles; ++i) {
+            low[i] = Bits == 4 ? low_halves(bytes[i]) : bytes[i];
+            if constexpr (Bits == 4) high[i] = high_halves(bytes[i]);
+        }
+#pragma GCC unroll 8
+        for (int m = 0; m < Tokens; ++m) {
+            const std::int8_t* four = values + static_cast<std::size_t>(m) * stride;
+#pragma GCC unroll 2
+            for (int i = 0; i < Tiles; ++i) dot[i][m].add(low[i], four);
+            if constexpr (Bits == 4) {
+#pragma GCC unroll 2
+                for (int i = 0; i < Tiles; ++i) dot[i][m].add(high[i], four + 4);
+            }
+        }
+    }
+
+    template <int Tiles, int Tokens>
+    static inline void add_scaled(const Quantized& x, const Tile (&at)[Tiles], Floats (&sum)[Tiles][Tokens],
+                                  const Dot<Bits, Centred> (&dot)[Tiles][Tokens], std::size_t first,
+                                  std::size_t weight_part, std::size_t part) {
+        Floats scale[Tiles], offset[Tiles];
+#pragma GCC unroll 2
+        for (int i = 0; i < Tiles; ++i) {
+            scale[i] = load(at[i].scales + weight_part * kTile);
+            if constexpr (Offsets) offset[i] = load(at[i].offsets + weight_part * kTile);
+        }
+        const float* sums = parts == 1 ? x.sums : x.half_sums;
+#pragma GCC unroll 8
+        for (int m = 0; m < Tokens; ++m) {
+            const std::size_t group = first + static_cast<std::size_t>(m) * x.groups;
+            const Floats x_scale = splat(x.scales[group]);
+#pragma GCC unroll 2
+            for (int i = 0; i < Tiles; ++i) {
+                sum[i][m] = fma(to_floats(dot[i][m].total()), scale[i] * x_scale, sum[i][m]);
+                if constexpr (Offsets) sum[i][m] = fma(offset[i], splat(sums[group * parts + part]), sum[i][m]);
+            }
+        }
+    }
+};
+
+template <int Bits, int Group>
+void run_grouped(const LinearTask& task, Range tiles, Range tokens) {
+    const Weights& w = *task.weights;
+    if (!w.has_offsets) return run_tiles<IntBlock<Bits, Group, false, true>>(task, tiles, tokens);
+    if (w.centred) return run_tiles<IntBlock<Bits, Group, true, true>>(task, tiles, tokens);
+    if constexpr (Bits == 4) run_tiles<IntBlock<Bits, Group, true, false>>(task, tiles, tokens);
+}
+
+}  // namespace
+
+void linear_int(const LinearTask& task, Range tiles, Range tokens) {
+    const bool halves = task.weights->group == 16;
+    if (task.weights->type == WeightType::int4)
+        return halves ? run_grouped<4, 16>(task, tiles, tokens) : run_grouped<4, 32>(task, tiles, tokens);
+    return halves ? run_grouped<8, 16>(task, tiles, tokens) : run_grouped<8, 32>(task, tiles, tokens);
+}
+
+}  // namespace fairway::FAIRWAY_ISA

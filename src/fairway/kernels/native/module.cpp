@@ -1,0 +1,202 @@
+// The Python side: arrays in, arrays out. Shapes of programs were checked in Python (check.py);
+// everything in a step is checked again here, since it changes with every call.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <optional>
+#include <stdexcept>
+
+#include "executable.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace fairway {
+
+namespace {
+
+template <typename T, int Dimensions>
+using Array = nb::ndarray<const T, nb::ndim<Dimensions>, nb::c_contig, nb::device::cpu>;
+using Vector = Array<float, 1>;
+using Columns = std::vector<std::size_t>;  // buffer, start, width
+
+const Kernels& kernels_named(const std::string& isa) {
+    const Kernels* kernels = find_kernels(isa.c_str());
+    if (!kernels) throw std::invalid_argument("this machine or this build has no variant " + isa);
+    return *kernels;
+}
+
+View view(const Columns& columns) {
+    if (columns.size() != 3) throw std::invalid_argument("a view is buffer, start and width");
+    return {columns[0], columns[1], columns[2]};
+}
+
+std::shared_ptr<Matrix> dense(const std::shared_ptr<Team>& team, const nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>& values,
+                              int type) {
+    const std::size_t bytes = type == static_cast<int>(WeightType::f32) ? 4 : 2;
+    if (values.ndim() != 2 || values.itemsize() != bytes || type < 0 || type > static_cast<int>(WeightType::bf16))
+        throw std::invalid_argument("a dense matrix is [rows, columns] of its type");
+    const nb::gil_scoped_release release;
+    return Matrix::dense(static_cast<WeightType>(type), values.data(), values.shape(0), values.shape(1), *team);
+}
+
+std::shared_ptr<Matrix> grouped(const std::shared_ptr<Team>& team, const Array<std::uint8_t, 2>& values,
+                                const Array<float, 2>& scales, const std::optional<Array<float, 2>>& offsets,
+                                std::size_t group, bool int4, bool centred) {
+    if (group != 16 && group != 32) throw std::invalid_argument("a group has 16 or 32 columns");
+    const std::size_t rows = values.shape(0), columns = values.shape(1), groups = (columns + group - 1) / group;
+    const auto fits = [&](const Array<float, 2>& a) { return a.shape(0) == rows && a.shape(1) == groups; };
+    if (!fits(scales) || (offsets && !fits(*offsets))) throw std::invalid_argument("scales do not fit the values");
+    const nb::gil_scoped_release release;
+    return Matrix::grouped({rows, columns, group, int4, centred, values.data(), scales.data(),
+                            offsets ? offsets->data() : nullptr}, *team);
+}
+
+// One thread runs an executable at a time; a second is told so.
+class Turn {
+  public:
+    explicit Turn(std::atomic<bool>& taken) : taken_(taken) {
+        if (taken_.exchange(true)) throw std::runtime_error("this executable is running in another thread");
+    }
+    ~Turn() { taken_.store(false); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+  private:
+    std::atomic<bool>& taken_;
+};
+
+// An executable with the buffer that its logits are in.
+class Bound : public Executable {
+  public:
+    using Executable::Executable;
+    void finish(const Columns& logits) { logits_ = view(logits); }
+    View logits() const { return logits_; }
+    std::atomic<bool>& taken() { return taken_; }
+
+  private:
+    View logits_{};
+    std::atomic<bool> taken_{false};
+};
+
+using Ids = Array<std::int32_t, 1>;
+
+Step step_of(const Ids& token_ids, const Ids& positions, const Ids& starts, const Array<std::int32_t, 2>& tables,
+             const Ids& output_rows) {
+    if (starts.shape(0) < 2 || tables.shape(0) != starts.shape(0) - 1 || positions.shape(0) != token_ids.shape(0))
+        throw std::invalid_argument("positions, starts or block_tables do not have the step's size");
+    return {token_ids.data(), positions.data(), starts.data(), tables.data(), output_rows.data(),
+            token_ids.shape(0), starts.shape(0) - 1, tables.shape(1), output_rows.shape(0)};
+}
+
+using Logits = nb::ndarray<nb::numpy, float, nb::ndim<2>, nb::c_contig>;
+
+void bind_run(nb::class_<Bound>& type) {
+    type.def("run", [](nb::handle self, const Ids& token_ids, const Ids& positions, const Ids& starts,
+                       const Array<std::int32_t, 2>& block_tables, const Ids& output_rows) {
+        Bound& bound = nb::cast<Bound&>(self);
+        const Turn turn(bound.taken());
+        {
+            const nb::gil_scoped_release release;
+            bound.run(step_of(token_ids, positions, starts, block_tables, output_rows));
+        }
+        const Rows rows = bound.rows(bound.logits());
+        return Logits(rows.data, {output_rows.shape(0), rows.width}, self);
+    });
+    type.def("greedy", [](Bound& bound, const Ids& token_ids, const Ids& positions, const Ids& starts,
+                          const Array<std::int32_t, 2>& block_tables, const Ids& output_rows) {
+        const Turn turn(bound.taken());
+        const nb::gil_scoped_release release;
+        bound.run(step_of(token_ids, positions, starts, block_tables, output_rows));
+        return bound.argmax(bound.logits(), output_rows.shape(0));
+    });
+    type.def("profile", [](Bound& bound, bool on) {
+        bound.set_profile(on);
+        return bound.take_profile();
+    });
+    type.def_prop_ro("num_bytes", [](const Bound& bound) { return bound.num_bytes(); });
+}
+
+void bind_operations(nb::class_<Bound>& type) {
+    type.def("embed", [](Bound& e, std::shared_ptr<Matrix> table, const Columns& out, float scale) {
+        e.embed(std::move(table), view(out), scale);
+    });
+    type.def("add_position", [](Bound& e, const Array<float, 2>& table, const Columns& x) {
+        e.add_position(table.data(), table.shape(0), view(x));
+    });
+    type.def("rms_norm", [](Bound& e, const Columns& x, const Vector& weight, const Columns& out, float eps) {
+        e.rms_norm(view(x), weight.data(), weight.shape(0), view(out), eps);
+    });
+    type.def("layer_norm", [](Bound& e, const Columns& x, const Vector& weight, const Vector& bias, const Columns& out,
+                              float eps) { e.layer_norm(view(x), weight.data(), bias.data(), view(out), eps); });
+    type.def("linear", [](Bound& e, const Columns& x, std::shared_ptr<Matrix> matrix, const Columns& out,
+                          const std::optional<Vector>& bias, const std::optional<Columns>& residual, float scale) {
+        const View added = residual ? view(*residual) : View{};
+        e.linear(view(x), std::move(matrix), view(out), bias ? bias->data() : nullptr, residual ? &added : nullptr, scale);
+    }, "x"_a, "matrix"_a, "out"_a, "bias"_a.none(), "residual"_a.none(), "scale"_a);
+    type.def("gate", [](Bound& e, const Columns& x, const Columns& out, int activation) {
+        e.gate(view(x), view(out), static_cast<Activation>(activation));
+    });
+    type.def("activate", [](Bound& e, const Columns& x, const Columns& out, int activation) {
+        e.activate(view(x), view(out), static_cast<Activation>(activation));
+    });
+    type.def("add", [](Bound& e, const Columns& x, const Columns& y, const Columns& out, float scale) {
+        e.add(view(x), view(y), view(out), scale);
+    });
+    type.def("rope", [](Bound& e, const Columns& x, std::size_t head_size, const Vector& inv_freq, float factor) {
+        e.rope(view(x), head_size, inv_freq.data(), inv_freq.shape(0), factor);
+    });
+    type.def("write_cache", [](Bound& e, const Columns& k, const Columns& v, std::size_t layer) {
+        e.write_cache(view(k), view(v), layer);
+    });
+    type.def("attention", [](Bound& e, const Columns& q, const Columns& out, std::size_t layer, std::size_t heads,
+                             float scale, std::int64_t window, float softcap) {
+        e.attention(view(q), view(out), layer, heads, scale, window, softcap);
+    });
+    type.def("select_outputs", [](Bound& e, const Columns& x, const Columns& out) { e.select_outputs(view(x), view(out)); });
+    type.def("soft_cap", [](Bound& e, const Columns& x, float cap) { e.soft_cap(view(x), cap); });
+    type.def("finish", [](Bound& e, const Columns& logits) { e.finish(logits); });
+}
+
+nb::object exp(const std::string& isa, const Vector& x) {
+    const Kernels& kernels = kernels_named(isa);
+    auto* out = new float[x.shape(0)];
+    const nb::capsule owner(out, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+    kernels.exp(x.data(), out, x.shape(0));
+    return nb::cast(nb::ndarray<nb::numpy, float, nb::ndim<1>>(out, {x.shape(0)}, owner));
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    nb::set_leak_warnings(false);  // an engine in a daemon thread may outlive the interpreter
+    m.def("set_leak_warnings", [](bool on) { nb::set_leak_warnings(on); });
+    m.def("has_variant", [](const std::string& isa) { return find_kernels(isa.c_str()) != nullptr; });
+    m.def("exp", &exp);
+    nb::class_<Team>(m, "Team").def(nb::init<int>()).def_prop_ro("size", &Team::size);
+    nb::class_<Matrix>(m, "Matrix")
+        .def_prop_ro("rows", [](const Matrix& matrix) { return matrix.weights().rows; })
+        .def_prop_ro("columns", [](const Matrix& matrix) { return matrix.weights().columns; })
+        .def_prop_ro("num_bytes", &Matrix::num_bytes);
+    m.def("dense", &dense);
+    m.def("grouped", &grouped, "team"_a, "values"_a, "scales"_a, "offsets"_a.none(), "group"_a, "int4"_a, "centred"_a);
+    nb::class_<Bound> executable(m, "Executable");
+    executable.def("__init__", [](Bound* self, std::shared_ptr<Team> team, const std::string& isa, const Columns& cache,
+                                  bool half, const Columns& limits, const std::vector<std::size_t>& widths,
+                                  const std::vector<bool>& outputs) {
+        if (cache.size() != 5 || limits.size() != 3 || widths.size() != outputs.size())
+            throw std::invalid_argument("cache, limits or buffers have the wrong size");
+        new (self) Bound(std::move(team), kernels_named(isa), {cache[0], cache[1], cache[2], cache[3], cache[4], half},
+                         {limits[0], limits[1], limits[2]}, widths, outputs);
+    });
+    bind_operations(executable);
+    bind_run(executable);
+}
+
+}  // namespace fairway

@@ -1,0 +1,77 @@
+#include "stages.h"
+
+#include <algorithm>
+
+namespace fairway {
+
+namespace {
+
+std::size_t ceil_div(std::size_t n, std::size_t d) { return (n + d - 1) / d; }
+
+constexpr std::size_t kItemsPerThread = 24;      // enough to even out threads that are disturbed
+constexpr std::size_t kTokenBytes = 192 * 1024;  // of activations that stay in the second-level cache
+
+}  // namespace
+
+std::size_t RowStage::prepare(const Run& run) {
+    rows_ = run.rows(outputs_);
+    step_ = std::clamp<std::size_t>(rows_ / (static_cast<std::size_t>(run.threads) * 4), 1, 8);
+    return ceil_div(rows_, step_);
+}
+
+void RowStage::work(const Run& run, std::size_t item, int) {
+    const std::size_t begin = item * step_, end = std::min(rows_, begin + step_);
+    for (std::size_t row = begin; row < end; ++row)
+        for (const RowOperation& operation : operations_) operation(run, row);
+}
+
+LinearStage::LinearStage(const Kernels& kernels, LinearTask task, bool outputs)
+    : Stage("linear"), kernels_(kernels), task_(task), outputs_(outputs) {
+    const Weights& w = *task_.weights;
+    const bool quantized = w.type == WeightType::int4 || w.type == WeightType::int8;
+    const std::size_t bytes = quantized ? w.groups * (kGroup + 4) : w.columns * sizeof(float);
+    const std::size_t block = kernels.token_block;
+    tokens_ = std::max<std::size_t>(kTokenBytes / bytes / block, 1) * block;
+}
+
+std::size_t LinearStage::prepare(const Run& run) {
+    rows_ = run.rows(outputs_);
+    const std::size_t wanted = static_cast<std::size_t>(run.threads) * kItemsPerThread;
+    tiles_ = std::clamp<std::size_t>(task_.weights->tiles / wanted / 2 * 2, 2, 64);
+    return rows_ ? ceil_div(task_.weights->tiles, tiles_) : 0;
+}
+
+void LinearStage::work(const Run&, std::size_t item, int) {
+    const Range tiles{item * tiles_, std::min(task_.weights->tiles, (item + 1) * tiles_)};
+    for (std::size_t token = 0; token < rows_; token += tokens_)
+        kernels_.linear(task_, tiles, {token, std::min(rows_, token + tokens_)});
+}
+
+AttentionStage::AttentionStage(const Kernels& kernels, AttentionTask task, int threads)
+    : Stage("attention"), kernels_(kernels), task_(task) {
+    const std::size_t group = task.heads / task.cache.layout.kv_heads;
+    tokens_ = std::max<std::size_t>(kernels.attention_rows / group, 1);
+    for (int t = 0; t < threads; ++t)
+        scratch_.emplace_back(kernels.attention_scratch(task, tokens_ * group) * sizeof(float));
+}
+
+std::size_t AttentionStage::prepare(const Run& run) {
+    items_.clear();
+    const Step& step = run.step;
+    for (std::size_t s = 0; s < step.sequences; ++s) {
+        const auto begin = static_cast<std::size_t>(step.starts[s]), end = static_cast<std::size_t>(step.starts[s + 1]);
+        for (std::size_t t = begin; t < end; t += tokens_)
+            for (std::size_t head = 0; head < task_.cache.layout.kv_heads; ++head)
+                items_.push_back({step.block_tables + s * step.max_blocks, t, std::min(tokens_, end - t),
+                                  step.positions[t], head});
+    }
+    return items_.size();
+}
+
+void AttentionStage::work(const Run&, std::size_t item, int thread) {
+    // The last items see the most keys; taking them first leaves small ones to even out the end.
+    const AttentionItem& chosen = items_[items_.size() - 1 - item];
+    kernels_.attention(task_, chosen, scratch_[static_cast<std::size_t>(thread)].as<float>());
+}
+
+}  // namespace fairway

@@ -1,0 +1,92 @@
+// A compiled program is a list of stages. Within a stage, items are independent and any thread may
+// take the next one; between stages all threads meet. An item's result never depends on its thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+#include "matrix.h"
+#include "memory.h"
+#include "step.h"
+
+namespace fairway {
+
+// The step that is running, with each token's place in the cache.
+struct Run {
+    Step step{};
+    std::vector<std::size_t> blocks, slots;
+    int threads = 1;
+    std::size_t rows(bool outputs) const { return outputs ? step.outputs : step.tokens; }
+};
+
+// One row of one operation.
+using RowOperation = std::function<void(const Run& run, std::size_t row)>;
+
+class Stage {
+  public:
+    explicit Stage(std::string kind) : kind_(std::move(kind)) {}
+    virtual ~Stage() = default;
+    const std::string& kind() const { return kind_; }
+    // Called once per step before any item; returns the number of items.
+    virtual std::size_t prepare(const Run& run) = 0;
+    virtual void work(const Run& run, std::size_t item, int thread) = 0;
+
+  private:
+    std::string kind_;
+};
+
+// Operations that look at one row at a time, one after the other on a few rows.
+class RowStage : public Stage {
+  public:
+    RowStage(std::string kind, bool outputs) : Stage(std::move(kind)), outputs_(outputs) {}
+    bool outputs() const { return outputs_; }
+    void add(RowOperation operation) { operations_.push_back(std::move(operation)); }
+    std::size_t prepare(const Run& run) override;
+    void work(const Run& run, std::size_t item, int thread) override;
+
+  private:
+    bool outputs_;
+    std::size_t rows_ = 0, step_ = 1;
+    std::vector<RowOperation> operations_;
+};
+
+// A matrix product; an item is some tiles of rows for all tokens.
+class LinearStage : public Stage {
+  public:
+    LinearStage(const Kernels& kernels, LinearTask task, bool outputs);
+    void own(std::shared_ptr<Matrix> matrix, Memory bias) {
+        matrix_ = std::move(matrix);
+        bias_ = std::move(bias);
+    }
+    std::size_t prepare(const Run& run) override;
+    void work(const Run& run, std::size_t item, int thread) override;
+
+  private:
+    const Kernels& kernels_;
+    LinearTask task_;
+    bool outputs_;
+    std::shared_ptr<Matrix> matrix_;
+    Memory bias_;
+    std::size_t rows_ = 0, tiles_ = 2, tokens_ = 1;
+};
+
+// Attention of one layer; an item is some tokens of one sequence and one key-value head.
+class AttentionStage : public Stage {
+  public:
+    AttentionStage(const Kernels& kernels, AttentionTask task, int threads);
+    std::size_t prepare(const Run& run) override;
+    void work(const Run& run, std::size_t item, int thread) override;
+
+  private:
+    const Kernels& kernels_;
+    AttentionTask task_;
+    std::size_t tokens_;  // of an item
+    std::vector<AttentionItem> items_;
+    std::vector<Memory> scratch_;  // of each thread
+};
+
+}  // namespace fairway

@@ -1,0 +1,14 @@
+// This variant's table of functions.
+#include "variant.h"
+
+#include "vector.h"
+
+namespace fairway::FAIRWAY_ISA {
+
+extern const Kernels kernels;
+const Kernels kernels = {
+    FAIRWAY_ISA_NAME, kTokens, 4 * kQueryRows, quantize, linear,      rms_norm,          layer_norm, activate, gate,
+    add,              soft_cap, rotate,        write_cache, attention_scratch, attention,  argmax,   exp_row,
+};
+
+}  // namespace fairway::FAIRWAY_ISA

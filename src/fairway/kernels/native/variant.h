@@ -1,0 +1,27 @@
+// The functions that every variant defines, in its own namespace; see kernels.h for their meaning.
+#pragma once
+
+#include "kernels.h"
+
+namespace fairway::FAIRWAY_ISA {
+
+void quantize(const float* x, std::size_t width, const Quantized& out, std::size_t row);
+void linear(const LinearTask& task, Range tiles, Range tokens);
+void rms_norm(const float* x, const float* weight, float* out, std::size_t width, float eps);
+void layer_norm(const float* x, const float* weight, const float* bias, float* out, std::size_t width, float eps);
+void activate(const float* x, float* out, std::size_t width, Activation activation);
+void gate(const float* x, const float* up, float* out, std::size_t width, Activation activation);
+void add(const float* x, const float* y, float* out, std::size_t width, float scale);
+void soft_cap(float* x, std::size_t width, float cap);
+void rotate(float* x, const float* cos, const float* sin, std::size_t half);
+void exp_row(const float* x, float* out, std::size_t width);
+std::size_t argmax(const float* x, std::size_t width);
+void write_cache(const LayerCache& cache, const float* k, const float* v, std::size_t block, std::size_t slot);
+std::size_t attention_scratch(const AttentionTask& task, std::size_t rows);
+void attention(const AttentionTask& task, const AttentionItem& item, float* scratch);
+
+// Linear by weight type, both in tiles x tokens.
+void linear_float(const LinearTask& task, Range tiles, Range tokens);
+void linear_int(const LinearTask& task, Range tiles, Range tokens);
+
+}  // namespace fairway::FAIRWAY_ISA

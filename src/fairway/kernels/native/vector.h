@@ -1,0 +1,34 @@
+// The vector vocabulary of the instruction set that this file is compiled for. FAIRWAY_ISA, set per
+// target by CMake, names its namespace; nothing from the standard library's templates may be used
+// in these files, or the linker could give another variant's code to a lesser machine.
+#pragma once
+
+#if defined(__AVX512VNNI__)
+#include "vector_avx512.h"
+#else
+#include "vector_avx2.h"
+#endif
+
+#include "kernels.h"
+
+namespace fairway::FAIRWAY_ISA {
+
+constexpr std::size_t kLanes = kTile;
+
+constexpr std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
+
+// Calls body(first, count) for each vector of `width` values; the last may be short.
+template <typename Body>
+inline void for_vectors(std::size_t width, Body body) {
+    for (std::size_t i = 0; i < width; i += kLanes) body(i, smaller(kLanes, width - i));
+}
+
+inline Floats load_up_to(const float* p, std::size_t n) { return n == kLanes ? load(p) : load_first(p, n); }
+inline void store_up_to(float* p, std::size_t n, Floats x) {
+    if (n == kLanes)
+        store(p, x);
+    else
+        store_first(p, n, x);
+}
+
+}  // namespace fairway::FAIRWAY_ISA

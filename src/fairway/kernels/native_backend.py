@@ -1,0 +1,188 @@
+"""The native backend: packs weights into tiles, hands programs to the C++ extension, replays them there.
+
+Knows the extension's calls and nothing of what they compute. The rule: shapes are checked in Python
+once, by `check_program`; every step is checked in C++ each time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from fairway.errors import UnsupportedError
+from fairway.kernels import program as p
+from fairway.kernels.check import buffers_of, check_program
+from fairway.kernels.cores import allowed_cores
+from fairway.kernels.program import Buffer, CacheShape, Limits, Program, Step
+from fairway.tensors import F32, I32, Array, DenseTensor, GroupedTensor, WeightTensor
+
+try:
+    from fairway.kernels import _native
+except ImportError as problem:  # not built, or built for another Python
+    _native = None  # type: ignore[assignment]
+    MISSING: str | None = str(problem)
+else:
+    MISSING = None
+
+ISAS = ("avx512", "avx2")
+_ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu": 3}
+_DENSE = {"f32": (0, np.float32), "f16": (1, np.uint16), "bf16": (2, np.uint16)}
+
+
+def native_isas() -> tuple[str, ...]:
+    """The variants that this machine runs, best first."""
+    return () if MISSING else tuple(isa for isa in ISAS if _native.has_variant(isa))
+
+
+class NativeBackend:
+    """One instruction set and one team of threads, shared by everything compiled here."""
+
+    def __init__(self, isa: str | None = None, threads: int | None = None) -> None:
+        known = native_isas()
+        if isa not in known and (isa is not None or not known):
+            reason = f"the extension is not available ({MISSING})" if MISSING else "this machine lacks it"
+            raise UnsupportedError(f"No native kernels for {isa or 'this machine'}: {reason}.")
+        self.isa = isa or known[0]
+        self.name = f"native-{self.isa}"
+        self._team = _native.Team(threads or allowed_cores())
+
+    @property
+    def threads(self) -> int:
+        return self._team.size
+
+    def matrix(self, weight: WeightTensor) -> p.Matrix:
+        """Packs a weight into tiles of 16 rows; the source may be dropped afterwards."""
+        if len(weight.shape) != 2 or 0 in weight.shape:
+            raise ValueError(f"a matrix has rows and columns, not shape {list(weight.shape)}")
+        if isinstance(weight, DenseTensor):
+            number, element = _DENSE[weight.type]
+            values = np.ascontiguousarray(weight.values)
+            return _native.dense(self._team, values.view(element), number)
+        return self._grouped(weight)
+
+    def _grouped(self, weight: GroupedTensor) -> p.Matrix:
+        int4, zero, values = _canonical(weight)
+        offsets = weight.offsets
+        if offsets is None and int4 and zero == 0:
+            offsets = np.zeros_like(weight.scales)
+        return _native.grouped(
+            self._team,
+            np.ascontiguousarray(values).view(np.uint8),
+            np.ascontiguousarray(weight.scales, np.float32),
+            None if offsets is None else np.ascontiguousarray(offsets, np.float32),
+            weight.group,
+            int4,
+            zero == 8 if int4 else True,
+        )
+
+    def compile(self, program: Program, cache: CacheShape, limits: Limits) -> NativeExecutable:
+        logits = check_program(program, cache, limits)
+        native = _native.Executable(
+            self._team,
+            self.isa,
+            [cache.num_layers, cache.num_blocks, cache.block_size, cache.num_kv_heads, cache.head_size],
+            cache.type == "f16",
+            list(dataclasses.astuple(limits)),
+            program.widths,
+            _output_buffers(program),
+        )
+        for operation in program.operations:
+            _record(native, operation)
+        native.finish(_columns(logits))
+        return NativeExecutable(native)
+
+
+class NativeExecutable:
+    """A program bound to its cache; runs without the interpreter lock."""
+
+    def __init__(self, native: _native.Executable) -> None:
+        self._native = native
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of buffers and cache, weights not counted."""
+        return self._native.num_bytes
+
+    def run(self, step: Step) -> F32:
+        """Logits float32 [R, vocabulary]: a view that is valid until the next run."""
+        return self._native.run(*_arrays(step))
+
+    def greedy(self, step: Step) -> I32:
+        """The id of the largest logit per output row, the lowest id where several are equal."""
+        return np.array(self._native.greedy(*_arrays(step)), np.int32)
+
+    def profile(self, on: bool = True) -> dict[str, float]:
+        """Seconds per kind of stage since the last call; switches counting on or off."""
+        return self._native.profile(on)
+
+
+def _arrays(step: Step) -> tuple[I32, I32, I32, I32, I32]:
+    return (
+        np.ascontiguousarray(step.token_ids, np.int32),
+        np.ascontiguousarray(step.positions, np.int32),
+        np.ascontiguousarray(step.starts, np.int32),
+        np.ascontiguousarray(step.block_tables, np.int32),
+        np.ascontiguousarray(step.output_rows, np.int32),
+    )
+
+
+def _canonical(weight: GroupedTensor) -> tuple[bool, int, Array]:
+    """(is int4, zero, values) with zero 8 or 0 for int4 and 0 for int8, the same weights exactly."""
+    values, zero = weight.values, weight.zero
+    if weight.bits == 4 and zero in (0, 8):
+        return True, zero, values
+    if weight.bits == 8 and zero == 0:
+        return False, 0, values
+    shifted = values.astype(np.int16) - zero
+    if weight.bits == 4 and shifted.min() >= -8 and shifted.max() <= 7:
+        return True, 8, (shifted + 8).astype(np.uint8)
+    if shifted.min() < -128 or shifted.max() > 127:
+        raise ValueError(f"values around zero {zero} do not fit 8 bits")
+    return False, 0, shifted.astype(np.int8)
+
+
+def _output_buffers(program: Program) -> list[bool]:
+    kinds = {b.index: b.rows for operation in program.operations for b in buffers_of(operation)}
+    return [kinds.get(index) == "outputs" for index in range(len(program.widths))]
+
+
+def _columns(buffer: Buffer) -> list[int]:
+    return [buffer.index, buffer.start, buffer.width]
+
+
+def _own(matrix: p.Matrix) -> _native.Matrix:
+    if not isinstance(matrix, _native.Matrix):
+        raise TypeError(f"this matrix belongs to another backend: {type(matrix).__name__}")
+    return matrix
+
+
+def _record(native: _native.Executable, operation: p.Operation) -> None:
+    match operation:
+        case p.Embed(table, out, scale):
+            native.embed(_own(table), _columns(out), scale)
+        case p.AddPosition(positions, x):
+            native.add_position(np.ascontiguousarray(positions), _columns(x))
+        case p.RMSNorm(x, weight, out, eps):
+            native.rms_norm(_columns(x), weight, _columns(out), eps)
+        case p.LayerNorm(x, weight, bias, out, eps):
+            native.layer_norm(_columns(x), weight, bias, _columns(out), eps)
+        case p.Linear(x, matrix, out, added, residual, scale):
+            onto = None if residual is None else _columns(residual)
+            native.linear(_columns(x), _own(matrix), _columns(out), added, onto, scale)
+        case p.Gate(x, out, activation):
+            native.gate(_columns(x), _columns(out), _ACTIVATIONS[activation])
+        case p.Activate(x, out, activation):
+            native.activate(_columns(x), _columns(out), _ACTIVATIONS[activation])
+        case p.Add(x, y, out, scale):
+            native.add(_columns(x), _columns(y), _columns(out), scale)
+        case p.Rope(x, head_size, inv_freq, factor):
+            native.rope(_columns(x), head_size, inv_freq, factor)
+        case p.WriteCache(k, v, layer):
+            native.write_cache(_columns(k), _columns(v), layer)
+        case p.Attention(q, out, layer, heads, _, _, scale, window, softcap):
+            native.attention(_columns(q), _columns(out), layer, heads, scale, window or 0, softcap or 0.0)
+        case p.SelectOutputs(x, out):
+            native.select_outputs(_columns(x), _columns(out))
+        case p.SoftCap(x, cap):
+            native.soft_cap(_columns(x), cap)
