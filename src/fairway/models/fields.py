@@ -28,11 +28,8 @@ class Fields:
         return self.values.get(key) is not None
 
     def with_defaults(self, defaults: Mapping[str, Any]) -> Fields:
-        """The same config where absent keys have a family's own default."""
-        return Fields(
-            {**defaults, **{k: v for k, v in self.values.items() if v is not None or k not in defaults}},
-            self.where,
-        )
+        """The same config where a key that is not there has the family's own default; null stays."""
+        return Fields({**defaults, **self.values}, self.where)
 
     def integer(self, key: str, default: int | None = None, *, least: int = 1, most: int = LARGEST) -> int:
         value = self._present(key, default)

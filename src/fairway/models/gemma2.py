@@ -27,14 +27,21 @@ from fairway.models.decoder import (
 from fairway.models.fields import Fields
 from fairway.models.recording import Recording
 
-DEFAULTS = {"head_dim": 256, "tie_word_embeddings": True, "max_position_embeddings": 8192}
+DEFAULTS = {
+    "head_dim": 256,
+    "tie_word_embeddings": True,
+    "max_position_embeddings": 8192,
+    "sliding_window": 4096,
+    "attn_logit_softcapping": 50.0,
+    "final_logit_softcapping": 30.0,
+}
 
 
 def read(config: Fields) -> DecoderConfig:
     config = config.with_defaults(DEFAULTS)
     plain = read_decoder(config)
     bias = config.flag("attention_bias")
-    window = config.optional_integer("sliding_window", 4096)
+    window = config.optional_integer("sliding_window")
     every_other = [layer % 2 == 0 for layer in range(plain.num_layers)]
     return replace(
         plain,
@@ -44,14 +51,9 @@ def read(config: Fields) -> DecoderConfig:
         windows=read_windows(config, plain.num_layers, window, every_other),
         embedding_scale=plain.hidden_size**0.5,
         attention_scale=config.positive("query_pre_attn_scalar", 256) ** -0.5,
-        attention_softcap=_cap(config, "attn_logit_softcapping", 50.0),
-        logits_softcap=_cap(config, "final_logit_softcapping", 30.0),
+        attention_softcap=config.optional_positive("attn_logit_softcapping"),
+        logits_softcap=config.optional_positive("final_logit_softcapping"),
     )
-
-
-def _cap(config: Fields, key: str, default: float) -> float | None:
-    """An explicit null switches the cap off."""
-    return config.optional_positive(key, None if key in config.values else default)
 
 
 def record(model: Recording) -> None:

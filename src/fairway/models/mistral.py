@@ -15,7 +15,11 @@ from fairway.models.llama import record
 __all__ = ["read", "record"]
 
 
+DEFAULTS = {"num_key_value_heads": 8, "max_position_embeddings": 131_072, "sliding_window": 4096}
+
+
 def read(config: Fields) -> DecoderConfig:
+    config = config.with_defaults(DEFAULTS)
     plain = read_decoder(config)
     if "layer_types" in config and len(set(config.texts("layer_types"))) > 1:
         raise UnsupportedError(

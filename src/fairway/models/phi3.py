@@ -22,9 +22,11 @@ from fairway.models.decoder import (
 from fairway.models.fields import Fields
 from fairway.models.recording import Recording
 
+DEFAULTS = {"rms_norm_eps": 1e-5, "max_position_embeddings": 4096, "original_max_position_embeddings": 4096}
+
 
 def read(config: Fields) -> DecoderConfig:
-    plain = read_decoder(config)
+    plain = read_decoder(config.with_defaults(DEFAULTS))
     return replace(plain, windows=(config.optional_integer("sliding_window"),) * plain.num_layers)
 
 

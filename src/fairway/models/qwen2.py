@@ -14,6 +14,9 @@ from fairway.models.llama import record
 __all__ = ["read", "record"]
 
 
+DEFAULTS = {"max_position_embeddings": 32_768}
+
+
 def read(config: Fields) -> DecoderConfig:
-    plain = read_decoder(config)
+    plain = read_decoder(config.with_defaults(DEFAULTS))
     return replace(plain, attention_bias=True, windows=upper_layers_slide(config, plain.num_layers))

@@ -23,9 +23,11 @@ from fairway.models.decoder import (
 from fairway.models.fields import Fields
 from fairway.models.recording import Recording
 
+DEFAULTS = {"head_dim": 128, "max_position_embeddings": 32_768}
+
 
 def read(config: Fields) -> DecoderConfig:
-    plain = read_decoder(config)
+    plain = read_decoder(config.with_defaults(DEFAULTS))
     bias = config.flag("attention_bias")
     windows = upper_layers_slide(config, plain.num_layers)
     return replace(plain, attention_bias=bias, output_bias=bias, windows=windows)

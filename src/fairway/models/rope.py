@@ -2,7 +2,7 @@
 
 Knows positions and angles, not models. The rule: frequencies are chosen once for the context that
 is served, never by how long a request happens to be, so a cached key stays valid. The arithmetic
-is float32 in the order transformers uses, so that angles agree to the last bit where possible.
+is float32 in the order transformers uses, so that angles agree to the last bit or two.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ Frequencies: TypeAlias = tuple[F32, float]
 
 def _powers(rope: RopeConfig, theta: float | None = None) -> F32:
     exponents = np.arange(0, rope.rotary, 2, dtype=np.float32) / np.float32(rope.rotary)
-    powers: F32 = np.power(np.float32(theta or rope.theta), exponents)
-    return powers
+    base = float(np.float32(theta or rope.theta))
+    # Computed in float64 and rounded once: float32 powers differ from one machine to the next.
+    return np.power(base, exponents.astype(np.float64)).astype(np.float32)
 
 
 def _inverse(rope: RopeConfig, theta: float | None = None) -> F32:
