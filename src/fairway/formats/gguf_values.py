@@ -18,7 +18,7 @@ from fairway.formats.source import Source
 MAX_METADATA_BYTES = 40 << 20
 MAX_STRING_BYTES = 32 << 20
 MAX_NAME_BYTES = 65_535
-MAX_ELEMENTS = 2_500_000
+MAX_ELEMENTS = 2_000_000
 """Array elements of one file together; the largest vocabularies need 1.4 million."""
 MAX_DEPTH = 4
 HINT = "Download the file again, or convert the model again."

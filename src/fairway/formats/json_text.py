@@ -14,8 +14,8 @@ from fairway.errors import FormatError
 from fairway.formats.source import Source
 
 MAX_BYTES = 16 << 20
-MAX_CONTAINERS = 400_000
-"""Objects and arrays in one text: 130,000 tensors of a safetensors header fit."""
+MAX_CONTAINERS = 200_000
+"""Objects and arrays in one text: a safetensors header of 66,000 tensors fits."""
 MAX_VALUES = 2_000_000
 
 HINT = "Download the file again, or export it again from the model's source."

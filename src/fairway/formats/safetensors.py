@@ -29,6 +29,7 @@ BITS = {
 """Every dtype of the specification and its bits per element."""
 
 MAX_DIMENSIONS = 64
+FIELDS = {"dtype", "shape", "data_offsets"}
 HINT = "Download the file again, or export it again from the model's source."
 
 
@@ -106,32 +107,35 @@ def _metadata(value: object, path: Path) -> dict[str, str]:
 
 
 def _entry(name: str, fields: object, data_begin: int, source: Source) -> Entry:
-    where = f"Tensor {name[:120]!r} in {source.path}"
-    if not isinstance(fields, dict) or set(fields) != {"dtype", "shape", "data_offsets"}:
-        raise FormatError(f"{where} needs exactly dtype, shape and data_offsets.", hint=HINT)
-    dtype = fields["dtype"]
+    if not isinstance(fields, dict) or fields.keys() != FIELDS:
+        raise _broken(name, source, "needs exactly dtype, shape and data_offsets")
+    dtype, shape, offsets = fields["dtype"], _sizes(fields["shape"]), _sizes(fields["data_offsets"])
     if not isinstance(dtype, str) or dtype not in BITS:
-        raise FormatError(f"{where} has the unknown dtype {str(dtype)[:40]!r}.", hint=HINT)
-    shape = _integers(fields["shape"], f"the shape of {where}")
-    offsets = _integers(fields["data_offsets"], f"data_offsets of {where}")
-    if len(offsets) != 2 or offsets[0] > offsets[1] or data_begin + offsets[1] > source.size:
-        raise FormatError(f"{where} lies at {offsets[:3]}, outside the file.", hint=HINT)
+        raise _broken(name, source, f"has the unknown dtype {str(dtype)[:40]!r}")
+    if shape is None or offsets is None or len(offsets) != 2:
+        raise _broken(name, source, "has a shape or data_offsets that are not short lists of sizes")
+    begin, end = offsets
+    if begin > end or data_begin + end > source.size:
+        raise _broken(name, source, f"lies at bytes {begin} to {end} of the data, outside the file")
     bits = prod(shape) * BITS[dtype]
-    size = offsets[1] - offsets[0]
-    if bits != size * 8:
-        raise FormatError(
-            f"{where} is {dtype} {list(shape)[:8]}, {(bits + 7) // 8} bytes, but takes {size}.", hint=HINT
-        )
-    info = TensorInfo(name, dtype, shape, size)
-    return Entry(info, data_begin + offsets[0], data_begin + offsets[1])
+    if bits != (end - begin) * 8:
+        stated = f"{dtype} {list(shape)[:8]}, {(bits + 7) // 8} bytes"
+        raise _broken(name, source, f"is {stated}, but takes {end - begin}")
+    return Entry(TensorInfo(name, dtype, shape, end - begin), data_begin + begin, data_begin + end)
 
 
-def _integers(value: object, what: str) -> tuple[int, ...]:
+def _sizes(value: object) -> tuple[int, ...] | None:
+    """A list of at most 64 non-negative integers below 2**63; None for anything else."""
     if not isinstance(value, list) or len(value) > MAX_DIMENSIONS:
-        raise FormatError(f"{what[0].upper()}{what[1:]} is not a short list.", hint=HINT)
-    if not all(type(item) is int and 0 <= item < 1 << 63 for item in value):
-        raise FormatError(f"{what[0].upper()}{what[1:]} holds something else than sizes.", hint=HINT)
+        return None
+    for item in value:
+        if type(item) is not int or not 0 <= item < 1 << 63:
+            return None
     return tuple(value)
+
+
+def _broken(name: str, source: Source, problem: str) -> FormatError:
+    return FormatError(f"Tensor {name[:120]!r} in {source.path} {problem}.", hint=HINT)
 
 
 def _check_layout(entries: Mapping[str, Entry], begin: int, source: Source) -> None:
@@ -139,7 +143,7 @@ def _check_layout(entries: Mapping[str, Entry], begin: int, source: Source) -> N
     for entry in sorted(entries.values(), key=lambda entry: (entry.begin, entry.end)):
         if entry.begin != position:
             problem = "overlaps the tensor before it" if entry.begin < position else "leaves a gap before it"
-            raise FormatError(f"Tensor {entry.info.name[:120]!r} in {source.path} {problem}.", hint=HINT)
+            raise _broken(entry.info.name, source, problem)
         position = entry.end
     if position != source.size:
         raise FormatError(

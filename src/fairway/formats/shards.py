@@ -53,16 +53,19 @@ def _weight_map(index: Path) -> dict[str, str]:
     place = read_object(index).get("weight_map")
     if not isinstance(place, dict) or not place:
         raise FormatError(f"{index} has no weight_map that names a file for each tensor.", hint=HINT)
-    for file_name in place.values():
-        _check_file_name(index, file_name)
-    if len(set(place.values())) > MAX_SHARDS:
+    if not all(isinstance(name, str) for name in place.values()):
+        raise FormatError(f"{index} has a weight_map that names something else than files.", hint=HINT)
+    file_names = set(place.values())
+    if len(file_names) > MAX_SHARDS:
         raise FormatError(f"{index} names more than {MAX_SHARDS} files.", hint=HINT)
+    for file_name in file_names:
+        _check_file_name(index, file_name)
     return place
 
 
-def _check_file_name(index: Path, name: object) -> None:
-    if not isinstance(name, str) or not name.endswith(".safetensors") or len(name) > 255:
-        raise FormatError(f"{index} names {str(name)[:120]!r}, not a .safetensors file.", hint=HINT)
+def _check_file_name(index: Path, name: str) -> None:
+    if not name.endswith(".safetensors") or len(name) > 255:
+        raise FormatError(f"{index} names {name[:120]!r}, not a .safetensors file.", hint=HINT)
     if any(char in name for char in "/\\:\0"):
         raise FormatError(
             f"{index} names {name[:120]!r}, which lies outside its folder; it was not opened.",

@@ -1,0 +1,95 @@
+"""Opens every hostile case in one process of its own and reports as JSON what each did.
+
+Run by test_hostile.py: `python run_hostile.py SEED FOLDER`. A crash or a hang of this process is
+a failed test there; time and memory are taken per case.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+from hostile import Case, all_cases
+
+from fairway.cli.inspect import Report
+from fairway.errors import FairwayError, UnsupportedError
+from fairway.formats.open import obstacle, open_bundle
+from fairway.formats.summary import summarize
+
+LARGE = 256 << 10
+
+
+def attempt(path: Path) -> tuple[str, str]:
+    """("opened", digest of all tensors) or ("error", sentence) or ("crash", what escaped)."""
+    try:
+        bundle = open_bundle(path, complete=False)
+        json.dumps(
+            Report(bundle, summarize(bundle), None, str(obstacle(bundle))).as_dict(False), allow_nan=False
+        )
+        digest = hashlib.sha256()
+        for name in sorted(bundle.tensors.infos)[:200]:
+            try:
+                weight = bundle.tensors.read(name)
+            except UnsupportedError:
+                continue
+            assert weight.shape == bundle.tensors.infos[name].shape, name
+            digest.update(
+                name.encode() + str(weight.shape).encode() + np.ascontiguousarray(weight.values).tobytes()
+            )
+        return "opened", digest.hexdigest()
+    except FairwayError as error:
+        return "error", str(error)
+    except BaseException as error:  # noqa: BLE001  everything else is what this program looks for
+        return "crash", f"{type(error).__name__}: {error}"
+
+
+def timed(path: Path) -> tuple[float, tuple[str, str]]:
+    started = time.process_time()
+    result = attempt(path)
+    return time.process_time() - started, result
+
+
+def traced(path: Path) -> tuple[int, tuple[float, tuple[str, str]]]:
+    """The peak of allocated bytes, beside the rest."""
+    tracemalloc.start()
+    result = timed(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak, result
+
+
+def measure(case: Case, folder: Path) -> dict[str, object]:
+    folder.mkdir(exist_ok=True)
+    for name, data in case.files.items():
+        (folder / name).write_bytes(data)
+    if case.prepare:
+        case.prepare(folder)
+    path = folder / case.entry if case.entry else folder
+    peak, (seconds, (outcome, detail)) = traced(path)
+    if sum(map(len, case.files.values())) > LARGE:
+        seconds, _ = timed(path)  # tracing is slow, so the time of large files is taken without
+    for entry in folder.iterdir():
+        entry.rmdir() if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    return {
+        "name": case.name,
+        "expect": case.expect,
+        "outcome": outcome,
+        "detail": detail,
+        "seconds": seconds,
+        "peak": peak,
+    }
+
+
+def main() -> None:
+    seed, folder = int(sys.argv[1]), Path(sys.argv[2])
+    for case in all_cases(seed):
+        print(json.dumps(measure(case, folder / "case")))
+
+
+if __name__ == "__main__":
+    main()
