@@ -14,7 +14,6 @@ from typing import Any, Literal, TypeAlias
 from fairway.engine.engine import Engine
 from fairway.engine.limits import EngineSettings
 from fairway.engine.request import Request
-from fairway.engine.runner import Runner
 from fairway.engine.sampling_params import SamplingParams
 from fairway.engine.token_stream import TokenStream
 from fairway.engine.worker import Worker
@@ -133,25 +132,43 @@ def _engine_requests(request: GenerationRequest) -> list[Request]:
     return requests
 
 
-def load_runtime(bundle: Bundle, options: NativeOptions, progress: Progress | None = None) -> NativeRuntime:
-    """Prepares the weights and starts the worker. Raises before reading weights what cannot run."""
+@dataclass(frozen=True)
+class Loaded:
+    """A model packed and an engine around it that nobody works yet; benchmarks step it themselves."""
+
+    bundle: Bundle
+    options: NativeOptions
+    tokenizer: Tokenizer
+    model: Model
+    engine: Engine
+
+
+def load_engine(bundle: Bundle, options: NativeOptions, progress: Progress | None = None) -> Loaded:
+    """Prepares the weights. Raises before reading weights what cannot run."""
     tokenizer = _tokenizer(bundle)
     backend = select_backend(options.isa, options.threads)
     model = load_model(
         bundle, backend, weight_type=options.weight_type, context=options.context, progress=progress
     )
     runner = ModelRunner(model, _cache_shape(model, options), _limits(options))
+    engine = Engine(runner, EngineSettings(max_waiting=options.max_waiting))
+    return Loaded(bundle, options, tokenizer, model, engine)
+
+
+def runtime_over(loaded: Loaded) -> NativeRuntime:
+    """Starts the worker, who owns the engine from now on."""
     return NativeRuntime(
-        info=_info(bundle, model, options),
-        worker=_worker(runner, options),
-        tokenizer=tokenizer,
-        template=_template(bundle, tokenizer),
-        defaults=_defaults(bundle),
+        info=_info(loaded.bundle, loaded.model, loaded.options),
+        worker=Worker(loaded.engine),
+        tokenizer=loaded.tokenizer,
+        template=_template(loaded.bundle, loaded.tokenizer),
+        defaults=_defaults(loaded.bundle),
     )
 
 
-def _worker(runner: Runner, options: NativeOptions) -> Worker:
-    return Worker(Engine(runner, EngineSettings(max_waiting=options.max_waiting)))
+def load_runtime(bundle: Bundle, options: NativeOptions, progress: Progress | None = None) -> NativeRuntime:
+    """The whole way: prepares the weights and starts the worker."""
+    return runtime_over(load_engine(bundle, options, progress))
 
 
 def _tokenizer(bundle: Bundle) -> Tokenizer:
