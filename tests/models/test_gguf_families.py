@@ -1,0 +1,104 @@
+"""A model gives the same logits from a GGUF file as from a Hugging Face folder, in every family."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gguf_files import gguf_model
+from model_cases import CASES
+from tiny_models import Session, golden, memory_bundle, tiny_weights
+
+from fairway.formats.bundle import Bundle
+from fairway.formats.gguf_writer import GgufData, gguf_data, write_gguf
+from fairway.formats.open import open_bundle
+from fairway.kernels.program import Linear
+from fairway.kernels.reference import ReferenceBackend
+from fairway.kernels.reference_ops import dequantize
+from fairway.models.families import read_config
+from fairway.models.loader import load_model
+from fairway.models.sizes import expected_tensors
+from fairway.tensors import F32, GroupedTensor
+
+# GGUF has no key for these: llama.cpp knows neither Mistral's window nor Qwen 2's upper ones, no
+# dynamic rope, no biases in qwen3 and olmo2, and one scale for GPT-2.
+INEXPRESSIBLE = {
+    "llama-rope-dynamic",
+    "mistral-window",
+    "qwen2-upper-window",
+    "qwen3-tied-bias",
+    "olmo2-bias",
+    "gpt2-untied",
+    "gemma3-multimodal",
+}
+NAMES = [name for name in CASES if name not in INEXPRESSIBLE]
+
+
+def expressible(config: dict) -> dict:
+    """The case with what llama.cpp assumes, where its files cannot say otherwise."""
+    changed = dict(config)
+    if "query_pre_attn_scalar" in config:
+        changed["query_pre_attn_scalar"] = config["head_dim"]
+    if changed.pop("rope_parameters", None):
+        del changed["layer_types"]
+        changed |= {"rope_theta": 1e6, "rope_local_base_freq": 1e4, "sliding_window_pattern": 2}
+    return changed
+
+
+def written(path: Path, config: dict, weights: dict[str, F32], pack: Callable[[F32], GgufData]) -> Bundle:
+    metadata, tensors = gguf_model(config, weights)
+    write_gguf(path, metadata, {name: pack(values) for name, values in tensors.items()})
+    return open_bundle(path, complete=False)
+
+
+def as_f32(values: F32) -> GgufData:
+    return gguf_data("F32", values.shape, values)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_logits_from_gguf(name: str, tmp_path: Path) -> None:
+    answer = golden(name)
+    config = expressible(answer.config)
+    bundle = written(tmp_path / "tiny.gguf", config, answer.weights, as_f32)
+    found = load_model(bundle, ReferenceBackend(), context=answer.context)
+    wanted = load_model(memory_bundle(config, answer.weights), ReferenceBackend(), context=answer.context)
+    logits = Session(wanted).feed(answer.tokens)
+    error = np.abs(Session(found).feed(answer.tokens) - logits).max() / np.abs(logits).max()
+    assert error < 5e-6
+    if config == answer.config:
+        assert np.abs(logits - answer.logits).max() / np.abs(answer.logits).max() < 1e-5
+
+
+WIDE = {"hidden_size": 64, "intermediate_size": 96, "vocab_size": 96, "head_dim": 32}
+LOW_BIT = ["llama-grouped-heads", "qwen2-tied", "gemma2-soft-caps", "granite-multipliers"]
+QUANTISED = {"Q4_0": 4, "Q4_1": 4, "Q5_0": 8, "Q8_0": 8}
+
+
+@pytest.mark.parametrize("type_name", QUANTISED)
+@pytest.mark.parametrize("name", LOW_BIT)
+def test_low_bit_files_keep_their_values(name: str, type_name: str, tmp_path: Path) -> None:
+    """Stored groups reach the kernels as they are, rows of q and k in the right order."""
+    gguf = pytest.importorskip("gguf")
+    config = expressible(CASES[name] | WIDE)
+    shapes = {key: tensor.shape for key, tensor in expected_tensors(read_config(config)).items()}
+    weights = tiny_weights(shapes, 0, config["model_type"])
+    kind = gguf.GGMLQuantizationType[type_name]
+
+    def pack(values: F32) -> GgufData:
+        if values.ndim != 2:
+            return as_f32(values)
+        return gguf_data(type_name, values.shape, gguf.quants.quantize(values, kind))
+
+    bundle = written(tmp_path / "low.gguf", config, weights, pack)
+    model = load_model(bundle, ReferenceBackend())
+    stored = [op.matrix.tensor for op in model.program.operations if isinstance(op, Linear)]
+    assert {tensor.bits for tensor in stored} == {QUANTISED[type_name]}
+    rounded = {}
+    for key in weights:
+        tensor = bundle.tensors.read(key)
+        rounded[key] = dequantize(tensor) if isinstance(tensor, GroupedTensor) else tensor.values
+        if isinstance(tensor, GroupedTensor):
+            assert np.abs(rounded[key] - weights[key]).max() < 0.15 * np.abs(weights[key]).max()
+    wanted = Session(load_model(memory_bundle(config, rounded), ReferenceBackend())).feed([3, 1, 4, 1, 5])
+    found = Session(model).feed([3, 1, 4, 1, 5])
+    assert np.sqrt(np.mean((found - wanted) ** 2)) / wanted.std() < 0.03
