@@ -10,19 +10,14 @@ from __future__ import annotations
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fairway.server.errors import OriginRefused
 from fairway.server.settings import ServerSettings
 
 DEFAULT_PORTS = {"http": "80", "https": "443"}
-PREFLIGHT = {
-    "access-control-allow-methods": "GET, POST, OPTIONS",
-    "access-control-allow-headers": "authorization, content-type, x-api-key, x-request-id, x-stainless-*",
-    "access-control-max-age": "600",
-}
 
 
 class OriginLayer:
@@ -45,7 +40,11 @@ class OriginLayer:
             await self._app(scope, receive, send)
             return
         self._check_origin(origin)
-        await self._cross_origin(origin, headers, scope, receive, send)
+        scope["state"]["answer_headers"] = _cross_origin_headers(origin)
+        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+            await Response(status_code=204, headers=_preflight(headers))(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
     def _check_host(self, host: str) -> None:
         """Addresses, names without a dot and *.localhost belong to no stranger's domain."""
@@ -65,28 +64,23 @@ class OriginLayer:
                 hint="Add the origin to allowed_origins.",
             )
 
-    async def _cross_origin(
-        self, origin: str, headers: Headers, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        async def send_with_origin(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                answer = MutableHeaders(scope=message)
-                answer["access-control-allow-origin"] = origin
-                answer["access-control-expose-headers"] = "x-request-id, retry-after"
-                answer.add_vary_header("Origin")
-            await send(message)
 
-        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-            allowed = PREFLIGHT | _asked_headers(headers)
-            await Response(status_code=204, headers=allowed)(scope, receive, send_with_origin)
-        else:
-            await self._app(scope, receive, send_with_origin)
+def _cross_origin_headers(origin: str) -> dict[str, str]:
+    """On every answer to an allowed page, errors included; the request layer adds them."""
+    return {
+        "access-control-allow-origin": origin,
+        "access-control-expose-headers": "x-request-id, retry-after",
+        "vary": "Origin",
+    }
 
 
-def _asked_headers(headers: Headers) -> dict[str, str]:
+def _preflight(headers: Headers) -> dict[str, str]:
     """The origin is trusted, so any header it asks for is."""
-    asked = headers.get("access-control-request-headers")
-    return {"access-control-allow-headers": asked} if asked else {}
+    return {
+        "access-control-allow-methods": "GET, POST, OPTIONS",
+        "access-control-allow-headers": headers.get("access-control-request-headers", "*"),
+        "access-control-max-age": "600",
+    }
 
 
 def _is_same(origin: str, host: str) -> bool:

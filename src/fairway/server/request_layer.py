@@ -67,8 +67,8 @@ class _Exchange:
         self.status: int | None = None
         self._scope = scope
         self._send = send
-        state: dict[str, Any] = scope.setdefault("state", {})
-        state.update(arrived_s=time.perf_counter(), request_id=self.id)
+        self._state: dict[str, Any] = scope.setdefault("state", {})
+        self._state.update(arrived_s=time.perf_counter(), request_id=self.id)
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -76,6 +76,7 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.id
             headers["x-content-type-options"] = "nosniff"
+            headers.update(self._state.get("answer_headers", {}))
         await self._send(message)
 
     async def fail(self, error: BaseException, receive: Receive) -> None:
