@@ -40,6 +40,11 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
+    def control(self, letter: str) -> None:
+        """Ctrl-C or Ctrl-D, a moment after the last output: readline is deaf while it sets up a line."""
+        time.sleep(0.3)
+        self.type(chr(ord(letter) - 64))
+
     def expect(self, wanted: str, timeout_s: float = 30) -> str:
         """Reads until `wanted` is on the screen; returns what came before it and forgets both."""
         end = time.monotonic() + timeout_s

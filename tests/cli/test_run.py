@@ -13,7 +13,6 @@ from terminal import Terminal
 
 PROGRAM = [sys.executable, str(Path(__file__).parent / "fake_model.py")]
 SLOW = {"FAIRWAY_TEST_WORDS": "10000", "FAIRWAY_TEST_PAUSE_S": "0.05"}
-CTRL_C, CTRL_D = "\x03", "\x04"
 
 
 def chat(*flags: str, **environment: str) -> Terminal:
@@ -56,32 +55,32 @@ def test_ctrl_c_stops_the_answer_and_not_the_program():
         screen.expect(">>> ")
         screen.type("Count\n")
         screen.expect("word3")
-        screen.type(CTRL_C)
+        screen.control("C")
         screen.expect("[stopped]")
         screen.expect(">>> ")
         screen.type("Go on\n")
         screen.expect("<assistant>word0 word1 word2 word3 ")
         screen.expect("word2")
-        screen.type(CTRL_C)
+        screen.control("C")
         screen.expect("[stopped]")
         screen.expect(">>> ")
-        screen.type(CTRL_D)
+        screen.control("D")
         assert screen.wait() == 0
 
 
 def test_a_second_ctrl_c_at_the_prompt_leaves():
     with chat() as screen:
         screen.expect(">>> ")
-        screen.type(CTRL_C)
+        screen.control("C")
         screen.expect("Ctrl-C again, or Ctrl-D, leaves.")
         screen.expect(">>> ")
         screen.type("Hello\n")
         screen.expect("word4")
         screen.expect(">>> ")
-        screen.type(CTRL_C)
+        screen.control("C")
         screen.expect("Ctrl-C again")
         screen.expect(">>> ")
-        screen.type(CTRL_C)
+        screen.control("C")
         assert screen.wait() == 0
 
 
@@ -92,7 +91,8 @@ def test_commands_of_the_chat():
         screen.expect("forget the conversation")
         screen.type("/hepl\n")
         screen.expect("There is no command /hepl; /help lists them.")
-        screen.type(CTRL_D)
+        screen.expect(">>> ")
+        screen.control("D")
         assert screen.wait() == 0
 
 
@@ -161,6 +161,6 @@ def test_no_prompt_and_no_terminal_is_an_error():
 def test_ctrl_c_during_a_single_answer_ends_the_program():
     with Terminal([*PROGRAM, "run", "fake", "Hello"], SLOW) as screen:
         screen.expect("word2")
-        screen.type(CTRL_C)
+        screen.control("C")
         assert screen.wait() == 130
         assert "Traceback" not in screen.text

@@ -1,0 +1,43 @@
+"""`fairway bench` on a tiny random model, all the way."""
+
+import json
+
+import pytest
+
+from fairway.cli import main as cli
+
+FLAGS = ["--prompt", "20", "--generate", "4", "--repeat", "1"]
+
+
+def bench(capsys, *flags: str) -> str:
+    assert cli.run(["bench", "random:tiny", *FLAGS, *flags]) == 0
+    return capsys.readouterr().out
+
+
+def test_json_is_a_list_with_a_row_per_batch(capsys):
+    rows = json.loads(bench(capsys, "--batch", "1,3", "--json"))
+    assert [row["batch"] for row in rows] == [1, 3]
+    assert all(row["prefill_tokens_per_s"] > 0 and row["decode_tokens_per_s"] > 0 for row in rows)
+
+
+def test_over_http(capsys):
+    (row,) = json.loads(bench(capsys, "--batch", "2", "--json", "--http"))
+    assert row["http_output_tokens_per_s"] > 0 and row["http_first_token_s"] > 0
+
+
+def test_the_table_has_the_same(capsys):
+    shown = bench(capsys, "--batch", "1")
+    assert "prefill" in shown and "decode" in shown and "±" in shown
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--batch", "1,x"], "'1,x' is not a list of sizes; write for example 1,8,32."),
+        (["--prompt", "2000"], "exceed the context of 1024. Try --prompt 1020"),
+        (["--batch", "900", "--prompt", "900"], "tokens of cache"),
+    ],
+)
+def test_an_impossible_workload_is_refused(capsys, flags, message):
+    assert cli.run(["bench", "random:tiny", *FLAGS, *flags]) == 2
+    assert message in capsys.readouterr().err.replace("\n", " ")
