@@ -40,8 +40,9 @@ class FastTokenizer(Tokenizer):
         """A copy that reads control tokens as text, made at first use: the switch is state of the object."""
         with self._plain_lock:
             if self._plain is None:
-                plain = copy.deepcopy(self._backend)
-                plain.encode_special_tokens = True
+                with library_errors("The tokenizer cannot read control tokens as text"):
+                    plain = copy.deepcopy(self._backend)
+                    plain.encode_special_tokens = True
                 self._plain = plain
             return self._plain
 

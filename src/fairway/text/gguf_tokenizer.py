@@ -92,9 +92,10 @@ class _Fields:
             values = list(value.tolist() if hasattr(value, "tolist") else value)
         except TypeError:
             raise FormatError(f"tokenizer.ggml.{key} must be a list, not {type(value).__name__}.") from None
-        wrong = next((item for item in values if not isinstance(item, kinds)), None)
-        if wrong is not None or isinstance(value, str):
-            raise FormatError(f"tokenizer.ggml.{key} holds a value of the wrong type: {str(wrong)[:40]!r}.")
+        wrong = [item for item in values if not isinstance(item, kinds)]
+        if wrong or isinstance(value, str):
+            example = str(wrong[0] if wrong else value)[:40]
+            raise FormatError(f"tokenizer.ggml.{key} holds a value of the wrong type: {example!r}.")
         return values
 
     def _pieces(self) -> list[str]:

@@ -35,6 +35,8 @@ MAKE_TOKENIZER_JSON = (
     'AutoTokenizer.from_pretrained("FOLDER").save_pretrained("FOLDER").'
 )
 
+_ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
+
 # tokenizer_class without "Fast" -> (pre-tokenizer, applies NFC, puts CLS and SEP around)
 _BYTE_PAIR_CLASSES = {
     "GPT2Tokenizer": ("gpt-2", False, False),
@@ -47,9 +49,8 @@ _BYTE_PAIR_CLASSES = {
 
 def load_huggingface(files: Mapping[str, Path]) -> Tokenizer:
     """From the files present; the most complete description wins."""
-    config = read_object_if_present(files, "special_tokens_map.json") | read_object_if_present(
-        files, "tokenizer_config.json"
-    )
+    names = read_object_if_present(files, "special_tokens_map.json")
+    config = names | read_object_if_present(files, "tokenizer_config.json")
     if "tokenizer.json" in files:
         return _from_tokenizer_json(files["tokenizer.json"], config)
     if "vocab.json" in files and "merges.txt" in files:
@@ -120,6 +121,7 @@ def _finish(
     backend: Backend, spelling: Spelling, config: Mapping[str, Any], around: tuple[list[str], list[str]]
 ) -> Tokenizer:
     """Where the post-processor adds nothing, `add_bos_token` and `add_eos_token` may."""
+    _add_named(backend, config)
     before = [token_id for name in around[0] if (token_id := backend.token_to_id(name)) is not None]
     after = [token_id for name in around[1] if (token_id := backend.token_to_id(name)) is not None]
     bos = _role_id(backend, config, "bos_token", "cls_token")
@@ -127,8 +129,8 @@ def _finish(
     if not before and not after:
         before = [bos] if bos is not None and config.get("add_bos_token") is True else []
         after = [eos] if eos is not None and config.get("add_eos_token") is True else []
-    if bos is None and before:
-        bos = before[0]
+    bos = before[0] if bos is None and before else bos
+    eos = after[-1] if eos is None and after else eos
     added = backend.get_added_tokens_decoder()
     special = frozenset(token_id for token_id, token in added.items() if token.special)
     return FastTokenizer(backend, spelling, SpecialTokens(special, bos, eos, tuple(before), tuple(after)))
@@ -188,6 +190,14 @@ def _add_declared(backend: Backend, declared: Mapping[str, Any], path: Path) -> 
                 f"The added token {token.content!r} has id {given} in {path.name}, not {token_id}.",
                 hint=MAKE_TOKENIZER_JSON,
             )
+
+
+def _add_named(backend: Backend, config: Mapping[str, Any]) -> None:
+    """A piece of the vocabulary that the config names as a role is a control token, as in transformers."""
+    known = {token.content for token in backend.get_added_tokens_decoder().values()}
+    names = {_token_name(config, role, "") for role in _ROLES} - known
+    pieces = sorted(name for name in names if name and backend.token_to_id(name) is not None)
+    add_tokens(backend, [AddedToken(name, special=True, normalized=False) for name in pieces])
 
 
 def _role_id(backend: Backend, config: Mapping[str, Any], *roles: str) -> int | None:
