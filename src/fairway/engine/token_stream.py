@@ -44,13 +44,21 @@ def deliver(post: Iterable[tuple[Mailbox, TokenEvent]]) -> None:
         if loop is not None:
             sleeping.setdefault(loop, []).append(mailbox)
     for loop, mailboxes in sleeping.items():
-        with suppress(RuntimeError):  # the loop is closed: its readers are gone and abort when collected
+        try:
             loop.call_soon_threadsafe(_wake_all, mailboxes)
+        except RuntimeError:  # the loop is closed
+            _let_go(mailboxes)
 
 
 def _wake_all(mailboxes: list[Mailbox]) -> None:
     for mailbox in mailboxes:
         mailbox.wake_reader()
+
+
+def _let_go(mailboxes: list[Mailbox]) -> None:
+    """Nobody can wake these readers; without us they are forgotten, and abort."""
+    for mailbox in mailboxes:
+        mailbox.loop = mailbox.arrived = None
 
 
 class TokenStream:
@@ -61,13 +69,15 @@ class TokenStream:
         self._mailbox = mailbox
         self._stop = stop
         self._ended = False
+        self._cancelled = False
 
     def cancel(self, reason: FinishReason = "abort") -> None:
         """Ends the request within one step; "stop" counts it as an answer that was complete.
 
         Safe from any thread, twice, and after the end. What was chosen before may still be read.
         """
-        if not self._ended:
+        if not self._ended and not self._cancelled:
+            self._cancelled = True
             self._stop(self.request_id, reason)
 
     def __iter__(self) -> Iterator[TokenEvent]:
