@@ -61,20 +61,17 @@ void Executable::run(const Step& step) {
     }
     run_.step = step;
     place_tokens();
-    for (std::size_t i = 0; i < stages_.size(); ++i) {
-        counters_[i].items = stages_[i]->prepare(run_);
-        counters_[i].next.store(0, std::memory_order_relaxed);
-    }
+    for (std::size_t i = 0; i < stages_.size(); ++i) counters_[i].reset(stages_[i]->prepare(run_));
     team_->run([this](int thread) { work(thread); });
 }
 
 void Executable::work(int thread) {
     Clock::time_point start = Clock::now();
     for (std::size_t i = 0; i < stages_.size(); ++i) {
-        Counter& counter = counters_[i];
-        for (std::size_t item; (item = counter.next.fetch_add(1, std::memory_order_relaxed)) < counter.items;)
-            stages_[i]->work(run_, item, thread);
-        team_->barrier().wait();
+        std::size_t item = 0, finished = 0;
+        for (; counters_[i].take(item); ++finished) stages_[i]->work(run_, item, thread);
+        if (finished) counters_[i].done(finished);
+        counters_[i].wait();
         if (!profiling_ || thread) continue;
         profile_[stages_[i]->kind()] += seconds_since(start);
         start = Clock::now();
@@ -84,10 +81,13 @@ void Executable::work(int thread) {
 std::vector<std::int32_t> Executable::argmax(View logits, std::size_t count) {
     const Rows from = rows(logits);
     std::vector<std::int32_t> best(count);
-    std::atomic<std::size_t> next{0};
+    Counter counter;
+    counter.reset(count);
     team_->run([&](int) {
-        for (std::size_t row; (row = next.fetch_add(1)) < count;)
+        std::size_t row = 0;
+        for (; counter.take(row); counter.done(1))
             best[row] = static_cast<std::int32_t>(kernels_.argmax(row_of(from, row), from.width));
+        counter.wait();
     });
     return best;
 }

@@ -2,7 +2,6 @@
 // Built and run by one thread; the team's threads see it only inside `run`.
 #pragma once
 
-#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -70,10 +69,6 @@ class Executable {
         Memory memory;
         Quantized values;
         bool current;  // the buffer has not been written since
-    };
-    struct alignas(64) Counter {
-        std::atomic<std::size_t> next{0};
-        std::size_t items = 0;
     };
 
     std::shared_ptr<Team> team_;

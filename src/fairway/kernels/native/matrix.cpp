@@ -71,10 +71,12 @@ void pack_scales(const GroupedSource& s, const float* scales, float factor, std:
 // All tiles of a matrix, shared out over the team.
 template <typename Body>
 void for_tiles(Team& team, std::size_t tiles, Body body) {
-    const auto threads = static_cast<std::size_t>(team.size());
-    team.run([&](int thread) {
-        const auto t = static_cast<std::size_t>(thread);
-        for (std::size_t tile = tiles * t / threads; tile < tiles * (t + 1) / threads; ++tile) body(tile);
+    Counter counter;
+    counter.reset(tiles);
+    team.run([&](int) {
+        std::size_t tile = 0;
+        for (; counter.take(tile); counter.done(1)) body(tile);
+        counter.wait();
     });
 }
 

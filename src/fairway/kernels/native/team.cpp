@@ -1,5 +1,3 @@
-// Spinning is bounded everywhere: after a short while a waiting thread yields its core, so that two
-// engines, or an engine and anything else, can share cores.
 #include "team.h"
 
 #include <sched.h>
@@ -11,8 +9,11 @@ namespace fairway {
 
 namespace {
 
-constexpr int kSpinsBeforeYield = 4000;
+constexpr int kSpinsBeforeYield = 2000;
 constexpr auto kAwakeAfterJob = std::chrono::microseconds(500);
+constexpr std::uint64_t kOpen = 1u << 16, kInside = kOpen - 1;
+
+std::uint64_t number_of(std::uint64_t state) { return state / (2 * kOpen); }
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -22,34 +23,20 @@ inline void relax() {
 #endif
 }
 
-template <typename Done>
-void spin_until(Done done) {
-    for (int spins = 0; !done(); ++spins) {
-        if (spins < kSpinsBeforeYield)
-            relax();
-        else
-            sched_yield();
-    }
-}
-
 }  // namespace
 
-void Barrier::wait() {
-    if (threads_ == 1) return;
-    const unsigned round = round_.load(std::memory_order_relaxed);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
-        arrived_.store(0, std::memory_order_relaxed);
-        round_.store(round + 1, std::memory_order_release);
-        return;
-    }
-    spin_until([&] { return round_.load(std::memory_order_acquire) != round; });
+void Patience::wait() {
+    if (++spins_ < kSpinsBeforeYield)
+        relax();
+    else
+        sched_yield();
 }
 
-Team::Team(int threads) : threads_(threads), barrier_(threads) { start(); }
+Team::Team(int threads) : threads_(threads) { start(); }
 
 void Team::start() {
     process_ = static_cast<int>(getpid());
-    const unsigned seen = generation_.load();
+    const std::uint64_t seen = number_of(state_.load());
     for (int thread = 1; thread < threads_; ++thread)
         workers_.emplace_back([this, thread, seen] { work(thread, seen); });
 }
@@ -60,6 +47,7 @@ void Team::renew_after_fork() {
     workers_.clear();
     (void)bed_.release();
     bed_ = std::make_unique<Bed>();
+    state_.store(number_of(state_.load()) * 2 * kOpen);
     start();
 }
 
@@ -82,40 +70,47 @@ void Team::run(const std::function<void(int)>& job) {
     renew_after_fork();
     if (threads_ == 1) return job(0);
     job_ = &job;
-    running_.store(threads_ - 1, std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_seq_cst);
-    if (bed_->sleepers.load(std::memory_order_seq_cst) > 0) {
+    state_.store((number_of(state_.load()) + 1) * 2 * kOpen + kOpen);
+    if (bed_->sleepers.load() > 0) {
         { const std::lock_guard<std::mutex> lock(bed_->mutex); }
         bed_->wake.notify_all();
     }
     job(0);
-    spin_until([&] { return running_.load(std::memory_order_acquire) == 0; });
+    state_.fetch_and(~kOpen);
+    for (Patience patience; state_.load(std::memory_order_acquire) & kInside;) patience.wait();
 }
 
-void Team::work(int thread, unsigned seen) {
+void Team::work(int thread, std::uint64_t seen) {
     while (next_job(seen)) {
         (*job_)(thread);
-        running_.fetch_sub(1, std::memory_order_release);
+        state_.fetch_sub(1, std::memory_order_release);
     }
 }
 
-bool Team::next_job(unsigned& seen) {
-    const auto ready = [&] { return generation_.load(std::memory_order_seq_cst) != seen || stopping_.load(); };
-    const auto until = std::chrono::steady_clock::now() + kAwakeAfterJob;
-    for (int spins = 1; !ready(); ++spins) {
-        relax();
-        if (spins % 64) continue;
-        if (spins > kSpinsBeforeYield) sched_yield();
-        if (std::chrono::steady_clock::now() < until) continue;
-        std::unique_lock<std::mutex> lock(bed_->mutex);
-        bed_->sleepers.fetch_add(1, std::memory_order_seq_cst);
-        bed_->wake.wait(lock, ready);
-        bed_->sleepers.fetch_sub(1, std::memory_order_seq_cst);
-        break;
+// Joins a job that is open and not the one seen last; false when the team ends.
+bool Team::next_job(std::uint64_t& seen) {
+    while (!stopping_.load()) {
+        std::uint64_t state = state_.load();
+        if (number_of(state) == seen) {
+            wait_for_change(seen);
+            continue;
+        }
+        if (state & kOpen && !state_.compare_exchange_weak(state, state + 1)) continue;
+        seen = number_of(state);
+        if (state & kOpen) return true;
     }
-    if (stopping_.load()) return false;
-    seen = generation_.load(std::memory_order_seq_cst);
-    return true;
+    return false;
+}
+
+void Team::wait_for_change(std::uint64_t seen) {
+    const auto changed = [&] { return number_of(state_.load()) != seen || stopping_.load(); };
+    const auto until = std::chrono::steady_clock::now() + kAwakeAfterJob;
+    for (Patience patience; std::chrono::steady_clock::now() < until; patience.wait())
+        if (changed()) return;
+    std::unique_lock<std::mutex> lock(bed_->mutex);
+    bed_->sleepers.fetch_add(1);
+    bed_->wake.wait(lock, changed);
+    bed_->sleepers.fetch_sub(1);
 }
 
 }  // namespace fairway

@@ -1,5 +1,5 @@
-// A team of threads that runs one job at a time on all of them, the caller among them. Workers
-// spin for a moment after a job and then sleep; nothing runs between jobs.
+// A team of threads that share one job at a time, the caller among them. Workers join a job if they
+// are awake in time, spin for a moment after it and then sleep; nothing runs between jobs.
 #pragma once
 
 #include <atomic>
@@ -13,16 +13,38 @@
 
 namespace fairway {
 
-// Waits inside a job until all threads of the team have arrived.
-class Barrier {
+// Waits without burning a core for long: a few pauses, then the core is offered to others.
+class Patience {
   public:
-    explicit Barrier(int threads) : threads_(threads) {}
     void wait();
 
   private:
-    const int threads_;
-    alignas(64) std::atomic<int> arrived_{0};
-    alignas(64) std::atomic<unsigned> round_{0};
+    int spins_ = 0;
+};
+
+// Numbers 0 .. items - 1 handed out once each; finished when all of them are done. Nobody waits
+// for a thread that holds none, so a thread that lost its core delays only its own item.
+class alignas(64) Counter {
+  public:
+    void reset(std::size_t items) {
+        items_ = items;
+        done_.store(0, std::memory_order_relaxed);
+        next_.store(0, std::memory_order_relaxed);
+    }
+    bool take(std::size_t& item) {
+        if (next_.load(std::memory_order_relaxed) >= items_) return false;
+        item = next_.fetch_add(1, std::memory_order_relaxed);
+        return item < items_;
+    }
+    void done(std::size_t items) { done_.fetch_add(items, std::memory_order_acq_rel); }
+    void wait() const {
+        for (Patience patience; done_.load(std::memory_order_acquire) != items_;) patience.wait();
+    }
+
+  private:
+    std::size_t items_ = 0;
+    std::atomic<std::size_t> next_{0};
+    alignas(64) std::atomic<std::size_t> done_{0};
 };
 
 class Team {
@@ -33,9 +55,9 @@ class Team {
     Team& operator=(const Team&) = delete;
 
     int size() const { return threads_; }
-    Barrier& barrier() { return barrier_; }
-    // Calls job(0) .. job(size - 1), each on its own thread, and returns when all are done. Several
-    // callers take turns. After a fork the child runs with fresh workers.
+    // Calls job(0) on this thread and, on those workers that are free in time, job(1) ..
+    // job(size - 1). Returns when all that began have ended; the job must share its work by
+    // counters, not by thread number. Several callers take turns. Works in a forked child too.
     void run(const std::function<void(int)>& job);
 
   private:
@@ -47,17 +69,17 @@ class Team {
     };
     void start();
     void renew_after_fork();
-    void work(int thread, unsigned seen);
-    bool next_job(unsigned& seen);
+    void work(int thread, std::uint64_t seen);
+    bool next_job(std::uint64_t& seen);
+    void wait_for_change(std::uint64_t seen);
 
     const int threads_;
-    Barrier barrier_;
     std::mutex turn_;
     std::vector<std::thread> workers_;
     int process_ = 0;
     const std::function<void(int)>* job_ = nullptr;
-    alignas(64) std::atomic<unsigned> generation_{0};
-    alignas(64) std::atomic<int> running_{0};
+    // Number of the job, then one bit "open", then 16 bits: workers inside.
+    alignas(64) std::atomic<std::uint64_t> state_{0};
     std::atomic<bool> stopping_{false};
     std::unique_ptr<Bed> bed_ = std::make_unique<Bed>();
 };
