@@ -150,9 +150,9 @@ def _objects(values: object, name: str) -> list[dict[Any, Any]]:
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise RequestError(f"{name} must be a list of objects.", param=name)
     plain = [_plain(value) for value in values]
-    wrong = next((value for value in plain if not isinstance(value, dict)), None)
-    if wrong is not None:
-        raise RequestError(f"{name} must be a list of objects, not of {type(wrong).__name__}.", param=name)
+    wrong = [value for value in plain if not isinstance(value, dict)]
+    if wrong:
+        raise RequestError(f"{name} must be a list of objects, not of {type(wrong[0]).__name__}.", param=name)
     return plain
 
 
