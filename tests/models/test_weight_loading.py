@@ -13,11 +13,10 @@ from fairway.kernels.program import Attention, Linear
 from fairway.kernels.quantize import quantize_int4, quantize_int8
 from fairway.kernels.reference import ReferenceBackend
 from fairway.kernels.reference_ops import dequantize, to_float32
+from fairway.kernels.select import select_backend
 from fairway.models.conversion import WEIGHT_TYPES, convert, stack, stacks_with, to_bf16, transpose
-from fairway.models.families import read_config
 from fairway.models.loader import load_model
 from fairway.models.random import random_bundle
-from fairway.models.sizes import weight_bytes
 from fairway.tensors import DenseTensor, GroupedTensor, WeightTensor
 
 Q = "model.layers.0.self_attn.q_proj.weight"
@@ -192,14 +191,6 @@ def test_memory_needed_beside_the_packed_weights() -> None:
     assert peak < 3 * 3_072_000
 
 
-@pytest.mark.parametrize("weight_type", ["bf16", "int8", "int4"])
-def test_size_estimate_equals_what_is_loaded(weight_type: str) -> None:
-    """Exact where every width is a multiple of 32."""
-    config = {**LLAMA, "hidden_size": 64, "intermediate_size": 96, "head_dim": 32}
-    model = load_model(random_bundle(config), CountingBackend(), weight_type=weight_type)
-    assert model.weight_bytes == weight_bytes(read_config(config), weight_type)
-
-
 def values_of(tensor: WeightTensor) -> np.ndarray:
     return to_float32(tensor) if isinstance(tensor, DenseTensor) else dequantize(tensor)
 
@@ -249,10 +240,18 @@ def test_stacking_and_turning() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_family_under_every_weight_type(name: str) -> None:
-    """Rounded weights move the logits, and by no more than their precision."""
+    """Rounded weights move the logits by no more than their precision, and on both backends alike.
+
+    Where the backends round one activation to int8 differently, a logit moves by about a hundredth.
+    """
     answer = golden(name)
     for weight_type, error in (("bf16", 0.05), ("int8", 0.1), ("int4", 0.8)):
-        model = load_model(answer.bundle, ReferenceBackend(), weight_type=weight_type, context=answer.context)
-        found = Session(model).feed(answer.tokens)
-        assert np.isfinite(found).all()
-        assert 0 < np.abs(found - answer.logits).max() / np.abs(answer.logits).max() < error
+        found, native = (
+            Session(load_model(answer.bundle, backend, weight_type=weight_type, context=answer.context)).feed(
+                answer.tokens
+            )
+            for backend in (ReferenceBackend(), select_backend())
+        )
+        scale = np.abs(answer.logits).max()
+        assert 0 < np.abs(found - answer.logits).max() / scale < error
+        assert np.abs(found - native).max() / scale < (1e-5 if weight_type == "bf16" else 0.05)

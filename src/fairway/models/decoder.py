@@ -25,7 +25,6 @@ from fairway.kernels.program import (
     WriteCache,
 )
 from fairway.models.recording import Recording
-from fairway.tensors import F32
 
 
 class Heads(NamedTuple):
@@ -49,22 +48,22 @@ def embed(model: Recording, name: str = "model.embed_tokens.weight") -> Buffer:
 
 def rms_norm(model: Recording, x: Buffer, name: str, *, offset: float = 0.0) -> Buffer:
     """x normalised over its width, in the buffer "normed"; `offset` 1 is Gemma's 1 + weight."""
-    weight = model.weights.floats(f"{name}.weight", (x.width,)) + offset
+    weight = model.weights.floats(f"{name}.weight", (x.width,), offset=offset)
     out = model.buffer(f"normed {x.rows}", x.width, x.rows)
-    model.program.record(RMSNorm(x, _f32(weight), out, model.config.norm_eps))
+    model.program.record(RMSNorm(x, weight, out, model.config.norm_eps))
     return out
 
 
 def rms_norm_in_place(model: Recording, x: Buffer, name: str, *, offset: float = 0.0) -> None:
-    weight = model.weights.floats(f"{name}.weight", (x.width,)) + offset
-    model.program.record(RMSNorm(x, _f32(weight), x, model.config.norm_eps))
+    weight = model.weights.floats(f"{name}.weight", (x.width,), offset=offset)
+    model.program.record(RMSNorm(x, weight, x, model.config.norm_eps))
 
 
 def norm_heads(model: Recording, x: Buffer, name: str, *, offset: float = 0.0) -> None:
     """Normalises each head of x on its own, in place (Qwen 3, Gemma 3)."""
     config = model.config
-    weight = model.weights.floats(f"{name}.weight", (config.head_size,)) + offset
-    model.program.record(RMSNorm(x, _f32(weight), x, config.norm_eps, config.head_size))
+    weight = model.weights.floats(f"{name}.weight", (config.head_size,), offset=offset)
+    model.program.record(RMSNorm(x, weight, x, config.norm_eps, config.head_size))
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,3 @@ def logits(model: Recording, x: Buffer) -> None:
     if config.logits_softcap is not None:
         model.program.record(SoftCap(out, config.logits_softcap))
     model.program.logits = out
-
-
-def _f32(values: F32) -> F32:
-    return values.astype("float32", copy=False)

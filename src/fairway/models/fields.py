@@ -36,9 +36,9 @@ class Fields:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self.wrong(key, "a whole number")
+            raise self.wrong(key, "a whole number", value)
         if not least <= value <= most:
-            raise self.wrong(key, f"between {least} and {most}")
+            raise self.wrong(key, f"between {least} and {most}", value)
         return value
 
     def optional_integer(self, key: str, default: int | None = None) -> int | None:
@@ -46,7 +46,7 @@ class Fields:
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self._present(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
             raise self.wrong(key, "a number")
         return float(value)
 
@@ -79,7 +79,7 @@ class Fields:
 
     def numbers(self, key: str) -> tuple[float, ...]:
         value = self._list(key)
-        if not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
+        if not all(isinstance(item, int | float) and _is_finite(item) for item in value):
             raise self.wrong(key, "a list of numbers")
         return tuple(float(item) for item in value)
 
@@ -92,8 +92,8 @@ class Fields:
             raise self.wrong(key, "an object")
         return Fields(value, f"{self.where}, {key}")
 
-    def wrong(self, key: str, expected: str) -> FormatError:
-        shown = repr(self.values.get(key))[:60]
+    def wrong(self, key: str, expected: str, value: object = None) -> FormatError:
+        shown = repr(self.values.get(key, value))[:60]
         return FormatError(f"{self.where}: {key} must be {expected}, not {shown}.")
 
     def _list(self, key: str) -> list[Any]:
@@ -109,3 +109,11 @@ class Fields:
         if default is None:
             raise FormatError(f"{self.where}: {key} is missing.")
         return default
+
+
+def _is_finite(value: float) -> bool:
+    """JSON allows integers beyond every float."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

@@ -160,7 +160,10 @@ ALIASES = {"su": "longrope"}
 
 def frequencies(rope: RopeConfig, context: int) -> Frequencies:
     """inv_freq float32 [rotary / 2] and the factor that cos and sin are multiplied by."""
-    inv_freq, factor = TYPES[rope.type](rope, context)
+    with np.errstate(all="ignore"):
+        inv_freq, factor = TYPES[rope.type](rope, context)
+    if not (np.isfinite(inv_freq).all() and math.isfinite(factor)):
+        raise FormatError(f"config.json: the {rope.type} rope parameters give no finite frequencies.")
     return inv_freq.astype(np.float32), factor
 
 

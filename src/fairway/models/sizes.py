@@ -1,4 +1,4 @@
-"""Sizes of a model from its config alone: every tensor, the parameter count, bytes per token.
+"""Sizes of a model from its config alone: every tensor and the parameter count.
 
 The forward pass is recorded against shapes instead of weights, so these numbers come from the same
 lines as the model itself and cannot drift from it.
@@ -20,9 +20,6 @@ from fairway.models.recording import Recording
 from fairway.tensors import F32
 
 Role = Literal["table", "linear", "float"]
-
-# Bits per weight of a matrix: groups of 32 carry one float32 scale.
-BITS = {"f32": 32.0, "f16": 16.0, "bf16": 16.0, "int8": 9.0, "int4": 5.0}
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ class Shapes:
             self.floats(f"{name}.bias", (size,))
         return _nothing((sum(sizes),))
 
-    def floats(self, name: str, shape: tuple[int, ...]) -> F32:
+    def floats(self, name: str, shape: tuple[int, ...], *, offset: float = 0.0) -> F32:  # noqa: ARG002
         self.tensors[name] = Expected(shape, "float")
         return _nothing(shape)
 
@@ -92,20 +89,3 @@ def expected_tensors(config: DecoderConfig) -> dict[str, Expected]:
 def num_parameters(config: DecoderConfig) -> int:
     """Exact; a tied embedding counts once."""
     return sum(tensor.num_elements for tensor in expected_tensors(config).values())
-
-
-def weight_bytes(config: DecoderConfig, weight_type: str) -> int:
-    """Bytes of the packed weights, short of a backend's padding, for a type of `BITS`.
-
-    "stored" is not among them: what a file holds is in its header.
-    """
-    table_type = "int8" if weight_type == "int4" else weight_type
-    bits = {"linear": BITS[weight_type], "table": BITS[table_type], "float": 32.0}
-    return int(
-        sum(tensor.num_elements * bits[tensor.role] for tensor in expected_tensors(config).values()) / 8
-    )
-
-
-def cache_bytes_per_token(config: DecoderConfig, type: Literal["f32", "f16"] = "f16") -> int:
-    """Keys and values of one position, all layers."""
-    return 2 * config.num_layers * config.kv_size * (4 if type == "f32" else 2)

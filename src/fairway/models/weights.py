@@ -43,8 +43,8 @@ class WeightSource(Protocol):
         """`name.bias` of each name, end to end."""
         ...
 
-    def floats(self, name: str, shape: tuple[int, ...]) -> F32:
-        """A norm, bias or position table in float32."""
+    def floats(self, name: str, shape: tuple[int, ...], *, offset: float = 0.0) -> F32:
+        """A norm, bias or position table in float32, with `offset` added to every value."""
         ...
 
 
@@ -94,8 +94,9 @@ class Weights:
         parts = [self.floats(f"{name}.bias", (size,)) for name, size in zip(names, sizes, strict=True)]
         return np.concatenate(parts)
 
-    def floats(self, name: str, shape: tuple[int, ...]) -> F32:
+    def floats(self, name: str, shape: tuple[int, ...], *, offset: float = 0.0) -> F32:
         values = floats_of(self._read(name, shape))
+        values += np.float32(offset)
         self.num_bytes += values.nbytes
         return values
 
