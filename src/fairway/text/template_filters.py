@@ -48,14 +48,14 @@ def _ticking(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _limited_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The filter with its arguments and its result weighed."""
-    signature = inspect.signature(function)
     check = _FILTER_CHECKS.get(name)
+    signature = None if check is None else inspect.signature(function)
 
     @functools.wraps(function)
     def limited(*args: Any, **kwargs: Any) -> Any:
         limits.tick()
         limits.checked([arg for arg in (*args, *kwargs.values()) if not isinstance(arg, _JINJA_OWN)])
-        if check is not None:
+        if check is not None and signature is not None:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             check(bound.arguments)
