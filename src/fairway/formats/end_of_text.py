@@ -26,24 +26,29 @@ WELL_KNOWN = (
     "<turn|>",
     "<|end_of_turn|>",
     "<EOT>",
+    "<|EOT|>",
     "<｜end▁of▁sentence｜>",
 )
-GGUF_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id", "eog_token_ids")
+GGUF_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 CONTROL, USER_DEFINED = 3, 4
 """tokenizer.ggml.token_type"""
 
 
 def end_of_text_ids(stated: Iterable[Any], special: Mapping[str, int]) -> tuple[int, ...]:
-    """`stated`: ids, lists of ids, or spellings found in `special` (text -> id). Sorted, each once."""
+    """`stated`: ids or lists of ids; `special`: spelling -> id of the special tokens. Sorted, each once."""
     ids: set[int] = set()
     for value in stated:
         for item in value if isinstance(value, list) else [value]:
-            found = special.get(item) if isinstance(item, str) else item
-            if type(found) is int and 0 <= found < 1 << 31:
-                ids.add(found)
-    ids |= {special[text] for text in WELL_KNOWN if text in special}
+            if type(item) is int and 0 <= item < 1 << 31:
+                ids.add(item)
+    ids |= {special[text] for text in WELL_KNOWN if text in special and not _ends_only_a_part(text, special)}
     return tuple(sorted(ids))
+
+
+def _ends_only_a_part(text: str, special: Mapping[str, int]) -> bool:
+    """In gpt-oss, <|end|> closes one channel of an answer; <|return|> ends it."""
+    return text == "<|end|>" and "<|return|>" in special
 
 
 def gguf_special_tokens(metadata: Mapping[str, Any]) -> dict[str, int]:

@@ -42,6 +42,7 @@ class GgufTensors:
     """`Tensors` over one or several (split) GGUF files."""
 
     def __init__(self, files: list[GgufFile], architecture: str, heads: int, kv_heads: int) -> None:
+        self.path = files[0].source.path
         self.architecture = architecture
         self.heads = {"attn_q": heads, "attn_k": kv_heads}
         self.places = {name: Place(file, tensor) for file in files for name, tensor in file.tensors.items()}
@@ -51,7 +52,7 @@ class GgufTensors:
             if name not in ROPE_TENSORS:
                 spelled = to_huggingface(architecture, name)
                 if spelled in self.gguf_names:
-                    raise FormatError(f"{files[0].source.path} has {spelled[:80]!r} twice.", hint=HINT)
+                    raise FormatError(f"{self.path} has {spelled[:80]!r} twice.", hint=HINT)
                 self.gguf_names[spelled] = name
         self.infos: Mapping[str, TensorInfo] = {
             spelled: self._info(spelled, name) for spelled, name in self.gguf_names.items()
@@ -60,13 +61,14 @@ class GgufTensors:
     def read(self, name: str) -> WeightTensor:
         """One tensor by its Hugging Face name. GPT-2's quantised matrices come back as float32."""
         if name not in self.gguf_names:
-            path = next((place.file.source.path for place in self.places.values()), "The file")
-            raise FormatError(f"{path} has no tensor {name!r}.", hint="The model's file is incomplete.")
+            raise FormatError(f"{self.path} has no tensor {name!r}.", hint="The model's file is incomplete.")
         gguf_name = self.gguf_names[name]
         weight = self._stored(gguf_name)
         stem = _stem(gguf_name)
         if self.architecture in INTERLEAVED_ROPE and stem in self.heads:
-            return _reorder(weight, halves_from_pairs(weight.shape[0], self.heads[stem], name))
+            return _reorder(
+                weight, halves_from_pairs(weight.shape[0], self.heads[stem], f"{name} of {self.path}")
+            )
         if self.architecture in NORMS_PLUS_ONE and gguf_name.endswith("norm.weight"):
             return DenseTensor("f32", _floats(weight) - np.float32(1))
         if self._is_turned(gguf_name):
@@ -80,7 +82,9 @@ class GgufTensors:
             if name in self.places:
                 values = _floats(self._stored(name)).reshape(-1)
                 if values.size > 4096 or not np.isfinite(values).all() or (values <= 0).any():
-                    raise FormatError(f"{name} holds something else than rope factors.", hint=HINT)
+                    raise FormatError(
+                        f"{name} of {self.path} holds something else than rope factors.", hint=HINT
+                    )
                 found[name] = values.tolist()
         return found
 
@@ -125,16 +129,16 @@ def _turn(weight: WeightTensor) -> DenseTensor:
     return DenseTensor(weight.type, weight.values.T)
 
 
-def halves_from_pairs(rows: int, heads: int, name: str) -> Array:
+def halves_from_pairs(rows: int, heads: int, name: str = "A tensor") -> Array:
     """Row r of the result is row index[r] of the file: within each head, evens first, then odds."""
     if heads <= 0 or rows % (2 * heads):
         raise FormatError(f"{name} has {rows} rows, which are not {heads} heads.", hint=HINT)
     return np.arange(rows).reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(rows)
 
 
-def pairs_from_halves(rows: int, heads: int, name: str) -> Array:
+def pairs_from_halves(rows: int, heads: int) -> Array:
     """The order in which GGUF wants the rows; undoes `halves_from_pairs`."""
-    return np.argsort(halves_from_pairs(rows, heads, name))
+    return np.argsort(halves_from_pairs(rows, heads))
 
 
 def _reorder(weight: WeightTensor, index: Array) -> WeightTensor:

@@ -138,6 +138,11 @@ def _with_sidecars(folder: Path, tensors: Tensors) -> Bundle:
 
 def obstacle(bundle: Bundle) -> FairwayError | None:
     """Why this model cannot answer as it lies there, or None."""
+    if _is_adapter(bundle):
+        return UnsupportedError(
+            f"{bundle.path} is an adapter for another model, not a model.",
+            hint="Merge it into its base model first (adapter_config.json names it).",
+        )
     missing = _missing(bundle)
     if missing:
         file, why = missing
@@ -153,6 +158,12 @@ def obstacle(bundle: Bundle) -> FairwayError | None:
             hint="Choose a file with Q2_K to Q8_0, IQ4_NL, IQ4_XS, BF16, F16 or F32 weights.",
         )
     return None
+
+
+def _is_adapter(bundle: Bundle) -> bool:
+    folder = bundle.path if bundle.path.is_dir() else bundle.path.parent
+    is_folder = bundle.container != "gguf" and not bundle.config
+    return is_folder and (folder / "adapter_config.json").is_file()
 
 
 def _missing(bundle: Bundle) -> tuple[str, str] | None:

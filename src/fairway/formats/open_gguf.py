@@ -65,7 +65,7 @@ def open_parts(path: Path) -> list[GgufFile]:
         return [_whole(open_gguf(path))]
     stem, count = match.group(1), int(match.group(3))
     if not 1 <= count <= MAX_PARTS or not 1 <= int(match.group(2)) <= count:
-        raise FormatError(f"{path.name} is an impossible part number.", hint="Rename the file.")
+        raise FormatError(f"{path} is an impossible part number.", hint="Rename the file.")
     paths = [path.with_name(f"{stem}-{part:05d}-of-{count:05d}.gguf") for part in range(1, count + 1)]
     missing = [part.name for part in paths if not part.exists()]
     if missing:

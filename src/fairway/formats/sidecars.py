@@ -39,6 +39,13 @@ ADDED_TOKENS = re.compile(r'"added_tokens"\s*:\s*(?=\[)')
 
 
 @dataclass(frozen=True)
+class AddedToken:
+    id: int
+    special: bool
+    """It carries meaning and no text."""
+
+
+@dataclass(frozen=True)
 class Sidecars:
     """The sidecar files of one folder, read when asked for."""
 
@@ -79,33 +86,39 @@ class Sidecars:
             self.config.get("eos_token_id"),
             text_config.get("eos_token_id") if isinstance(text_config, dict) else None,
             self.generation_config.get("eos_token_id"),
-            _content(self.tokenizer_config.get("eos_token")),
-            _content(self._object("special_tokens_map.json").get("eos_token")),
+            self._token_id(self.tokenizer_config.get("eos_token")),
+            self._token_id(self._object("special_tokens_map.json").get("eos_token")),
         ]
-        return end_of_text_ids(stated, self.special_tokens())
+        special = {content: row.id for content, row in self.added_tokens.items() if row.special}
+        return end_of_text_ids(stated, special)
 
-    def special_tokens(self) -> dict[str, int]:
-        """Spelling -> id of the tokens that carry meaning and no text."""
+    def _token_id(self, token: object) -> int | None:
+        content = _content(token)
+        return self.added_tokens[content].id if content in self.added_tokens else None
+
+    @cached_property
+    def added_tokens(self) -> dict[str, AddedToken]:
+        """Spelling -> id of the tokens outside the ordinary vocabulary."""
         decoder = self.tokenizer_config.get("added_tokens_decoder")
         if isinstance(decoder, dict) and decoder:
             rows = [fields | {"id": key} for key, fields in decoder.items() if isinstance(fields, dict)]
         else:
-            rows = self._added_tokens()
+            rows = self._listed_tokens()
         found = {}
         for row in rows:
             content, token_id = row.get("content"), str(row.get("id"))
-            if row.get("special") is True and isinstance(content, str) and _is_id(token_id):
-                found[content] = int(token_id)
+            if isinstance(content, str) and _is_id(token_id):
+                found[content] = AddedToken(int(token_id), row.get("special") is True)
         return found or self._old_special_tokens()
 
-    def _old_special_tokens(self) -> dict[str, int]:
+    def _old_special_tokens(self) -> dict[str, AddedToken]:
         """Folders without a list of added tokens: the named special tokens, looked up in vocab.json."""
         names = [_content(value) for value in self._object("special_tokens_map.json").values()]
         names.append(_content(self.tokenizer_config.get("eos_token")))
         ids = self._object("vocab.json") | self._object("added_tokens.json") if any(names) else {}
-        return {name: ids[name] for name in names if name and type(ids.get(name)) is int}
+        return {name: AddedToken(ids[name], True) for name in names if name and type(ids.get(name)) is int}
 
-    def _added_tokens(self) -> list[dict[str, Any]]:
+    def _listed_tokens(self) -> list[dict[str, Any]]:
         path = self.folder / "tokenizer.json"
         if not path.is_file():
             return []
