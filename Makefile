@@ -1,0 +1,77 @@
+# make up    from nothing to an answering endpoint: environment, build, built-in model, server
+# make test  the tests, in the same environment; works from a fresh clone
+#
+# Needs Python 3.10 or newer, make and a C++17 compiler; CMake and Ninja come from the package index.
+# uv is used where it is installed. PYTHON=... picks an interpreter, ARGS=... goes to the command.
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+MODEL ?=
+BENCH_MODEL := $(if $(MODEL),$(MODEL),random:qwen2.5-0.5b)
+
+NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 10))'
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$each -c $(NEW_ENOUGH) 2>/dev/null && echo $$each && break; done)
+UV := $(shell command -v uv 2>/dev/null)
+
+# What the installed package is made of: a change reinstalls it.
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard README.md) LICENSE $(shell find src/fairway -type f \
+	! -name '*.pyc' ! -name '*.so' ! -path '*/__pycache__/*' | sed 's/ /\\ /g')
+
+ifneq ($(UV),)
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+INSTALL_FAIRWAY := $(INSTALL) --reinstall-package fairway .
+CREATE := $(UV) venv --quiet $(if $(PYTHON),--python $(PYTHON),--python '>=3.10') $(VENV)
+else
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL_FAIRWAY := $(INSTALL) .
+# Dependency groups need pip 25.1.
+CREATE := $(PYTHON) -m venv $(VENV) && $(INSTALL) 'pip>=25.1'
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up test lint bench clean
+
+help: ## show this
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: $(VENV)/.installed ## create .venv, build the kernels and install the package
+
+up: $(VENV)/.installed ## serve MODEL (default: the built-in one); ARGS="--no-serve" ends after the check
+	@$(BIN)/fairway up $(MODEL) $(ARGS)
+
+test: $(VENV)/.test ## run the tests; ARGS go to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.lint ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/.installed ## measure MODEL (default: the shape of Qwen2.5-0.5B, random weights)
+	@$(BIN)/fairway bench $(BENCH_MODEL) $(ARGS)
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.created:
+	@$(if $(UV)$(PYTHON),,echo "Python 3.10 or newer is needed; name one with PYTHON=..." >&2; exit 1)
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
+		 { echo "A C++17 compiler is needed (g++ or clang++)." >&2; exit 1; }
+	@echo "Creating $(VENV)"
+	@$(CREATE)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created $(SOURCES)
+	@echo "Building the kernels and installing Fairway (a minute or two the first time)"
+	@$(INSTALL_FAIRWAY)
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.installed pyproject.toml
+	@$(INSTALL) --group test
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.installed pyproject.toml
+	@$(INSTALL) --group lint
+	@touch $@
