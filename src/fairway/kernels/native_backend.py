@@ -6,6 +6,7 @@ once, by `check_program`; every step is checked in C++ each time.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 
 import numpy as np
@@ -24,6 +25,7 @@ except ImportError as problem:  # not built, or built for another Python
     MISSING: str | None = str(problem)
 else:
     MISSING = None
+    atexit.register(_native.close)
 
 ISAS = ("avx512", "avx2")
 _ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu": 3}

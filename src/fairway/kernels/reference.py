@@ -121,7 +121,7 @@ class ReferenceExecutable:
 
     def _heads(self, buffer: Buffer, head_size: int) -> F32:
         x = self._get(buffer)
-        return x.reshape(len(x), -1, head_size)
+        return x.reshape(len(x), x.shape[1] // head_size, head_size)
 
     def _run(self, o: p.Operation, step: Step) -> None:
         match o:
@@ -133,7 +133,7 @@ class ReferenceExecutable:
                 self._set(x, self._get(x) + table[step.positions])
             case p.RMSNorm(x, weight, out, eps, head_size):
                 heads = self._heads(x, head_size or x.width)
-                self._set(out, ops.rms_norm(heads, weight, eps).reshape(len(heads), -1))
+                self._set(out, ops.rms_norm(heads, weight, eps).reshape(len(heads), x.width))
             case p.LayerNorm(x, weight, bias, out, eps):
                 self._set(out, ops.layer_norm(self._get(x), weight, bias, eps))
             case p.Linear():
@@ -148,7 +148,7 @@ class ReferenceExecutable:
                 self._set(out, self._get(x) + np.float32(scale) * self._get(y))
             case p.Rope(x, head_size, inv_freq, factor):
                 turned = ops.rope(self._heads(x, head_size), step.positions, inv_freq, factor)
-                self._set(x, turned.reshape(len(turned), -1))
+                self._set(x, turned.reshape(len(turned), x.width))
             case p.WriteCache(k, v, layer):
                 self._write(k, v, layer, step)
             case p.Attention():

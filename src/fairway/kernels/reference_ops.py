@@ -68,7 +68,7 @@ def linear_grouped(x: F32, tensor: GroupedTensor) -> F32:
     """
     quantized, x_scales = quantize_activations(x)
     tokens, columns = x.shape
-    flat = quantized.reshape(tokens, -1)[:, :columns].astype(np.float32)
+    flat = quantized.reshape(tokens, x_scales.shape[1] * GROUP)[:, :columns].astype(np.float32)
     out = np.zeros((tokens, tensor.shape[0]), np.float32)
     for g in range(tensor.scales.shape[1]):
         part = slice(g * tensor.group, min((g + 1) * tensor.group, columns))

@@ -10,8 +10,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <optional>
 #include <stdexcept>
+#include <thread>
 
 #include "executable.h"
 
@@ -26,6 +28,41 @@ template <typename T, int Dimensions>
 using Array = nb::ndarray<const T, nb::ndim<Dimensions>, nb::c_contig, nb::device::cpu>;
 using Vector = Array<float, 1>;
 using Columns = std::vector<std::size_t>;  // buffer, start, width
+
+// Work without the interpreter lock. Once the interpreter ends, a daemon thread that asks for the lock
+// again would be unwound through C++ and end the process with an error: such threads rest here.
+class Outside {
+  public:
+    Outside() {
+        ++inside_;
+        state_ = PyEval_SaveThread();
+        rest_if_closing();
+    }
+    ~Outside() {
+        rest_if_closing();
+        PyEval_RestoreThread(state_);
+        --inside_;
+    }
+    Outside(const Outside&) = delete;
+    Outside& operator=(const Outside&) = delete;
+
+    // Called when the interpreter begins to end: returns when nobody outside will come back.
+    static void close() {
+        closing_ = true;
+        const nb::gil_scoped_release release;
+        while (inside_ > 0) std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+
+  private:
+    static void rest_if_closing() {
+        if (!closing_) return;
+        --inside_;
+        for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+    static inline std::atomic<int> inside_{0};
+    static inline std::atomic<bool> closing_{false};
+    PyThreadState* state_;
+};
 
 const Kernels& kernels_named(const std::string& isa) {
     const Kernels* kernels = find_kernels(isa.c_str());
@@ -43,7 +80,7 @@ std::shared_ptr<Matrix> dense(const std::shared_ptr<Team>& team, const nb::ndarr
     const std::size_t bytes = type == static_cast<int>(WeightType::f32) ? 4 : 2;
     if (values.ndim() != 2 || values.itemsize() != bytes || type < 0 || type > static_cast<int>(WeightType::bf16))
         throw std::invalid_argument("a dense matrix is [rows, columns] of its type");
-    const nb::gil_scoped_release release;
+    const Outside outside;
     return Matrix::dense(static_cast<WeightType>(type), values.data(), values.shape(0), values.shape(1), *team);
 }
 
@@ -54,7 +91,7 @@ std::shared_ptr<Matrix> grouped(const std::shared_ptr<Team>& team, const Array<s
     const std::size_t rows = values.shape(0), columns = values.shape(1), groups = (columns + group - 1) / group;
     const auto fits = [&](const Array<float, 2>& a) { return a.shape(0) == rows && a.shape(1) == groups; };
     if (!fits(scales) || (offsets && !fits(*offsets))) throw std::invalid_argument("scales do not fit the values");
-    const nb::gil_scoped_release release;
+    const Outside outside;
     return Matrix::grouped({rows, columns, group, int4, centred, values.data(), scales.data(),
                             offsets ? offsets->data() : nullptr}, *team);
 }
@@ -104,7 +141,7 @@ void bind_run(nb::class_<Bound>& type) {
         Bound& bound = nb::cast<Bound&>(self);
         const Turn turn(bound.taken());
         {
-            const nb::gil_scoped_release release;
+            const Outside outside;
             bound.run(step_of(token_ids, positions, starts, block_tables, output_rows));
         }
         const Rows rows = bound.rows(bound.logits());
@@ -113,7 +150,7 @@ void bind_run(nb::class_<Bound>& type) {
     type.def("greedy", [](Bound& bound, const Ids& token_ids, const Ids& positions, const Ids& starts,
                           const Array<std::int32_t, 2>& block_tables, const Ids& output_rows) {
         const Turn turn(bound.taken());
-        const nb::gil_scoped_release release;
+        const Outside outside;
         bound.run(step_of(token_ids, positions, starts, block_tables, output_rows));
         return bound.argmax(bound.logits(), output_rows.shape(0));
     });
@@ -178,6 +215,7 @@ nb::object exp(const std::string& isa, const Vector& x) {
 NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // an engine in a daemon thread may outlive the interpreter
     m.def("set_leak_warnings", [](bool on) { nb::set_leak_warnings(on); });
+    m.def("close", &Outside::close);
     m.def("has_variant", [](const std::string& isa) { return find_kernels(isa.c_str()) != nullptr; });
     m.def("exp", &exp);
     nb::class_<Team>(m, "Team").def(nb::init<int>()).def_prop_ro("size", &Team::size);
