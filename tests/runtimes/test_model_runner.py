@@ -87,3 +87,9 @@ def test_runner_states_the_limits_the_scheduler_plans_with():
     assert (runner.vocab_size, runner.max_context) == (11, 20)
     assert (runner.num_blocks, runner.block_size) == (8, 4)
     assert (runner.max_tokens, runner.max_sequences, runner.max_outputs) == (16, 4, 4)
+
+
+def test_tokens_that_the_tokenizer_does_not_have_cannot_be_chosen():
+    runner = ModelRunner(RecordingModel(), CACHE, LIMITS, vocab_size=9)
+    logits = runner.run(Batch((chunk("a", [1], 0, 1, [0]),)))
+    assert logits.shape == (1, runner.vocab_size) == (1, 9)

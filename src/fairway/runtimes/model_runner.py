@@ -28,10 +28,16 @@ class CompilableModel(Protocol):
 
 
 class ModelRunner:
-    """`engine.runner.Runner` over one executable and its cache."""
+    """`engine.runner.Runner` over one executable and its cache.
 
-    def __init__(self, model: CompilableModel, cache: CacheShape, limits: Limits) -> None:
-        self.vocab_size = model.vocab_size
+    `vocab_size` limits which tokens can be chosen: many checkpoints pad their logits beyond the
+    tokenizer's last token.
+    """
+
+    def __init__(
+        self, model: CompilableModel, cache: CacheShape, limits: Limits, *, vocab_size: int | None = None
+    ) -> None:
+        self.vocab_size = min(model.vocab_size, vocab_size or model.vocab_size)
         self.max_context = model.max_context
         self.num_blocks = cache.num_blocks
         self.block_size = cache.block_size
@@ -43,7 +49,7 @@ class ModelRunner:
 
     def run(self, batch: Batch) -> F32:
         """Logits float32 [batch.num_outputs, vocab_size], a view until the next call."""
-        return self._executable.run(self._arrays.fill(batch))
+        return self._executable.run(self._arrays.fill(batch))[:, : self.vocab_size]
 
 
 class StepArrays:

@@ -150,7 +150,8 @@ def load_engine(bundle: Bundle, options: NativeOptions, progress: Progress | Non
     model = load_model(
         bundle, backend, weight_type=options.weight_type, context=options.context, progress=progress
     )
-    runner = ModelRunner(model, _cache_shape(model, options), _limits(options))
+    cache, limits = _cache_shape(model, options), _limits(options)
+    runner = ModelRunner(model, cache, limits, vocab_size=tokenizer.vocab_size)
     engine = Engine(runner, EngineSettings(max_waiting=options.max_waiting))
     return Loaded(bundle, options, tokenizer, model, engine)
 
