@@ -18,7 +18,7 @@ from fairway.formats.bundle import Bundle, GenerationDefaults, TensorInfo
 from fairway.models.conversion import to_bf16
 from fairway.models.families import read_config
 from fairway.models.sizes import Expected, expected_tensors
-from fairway.tensors import F32, DenseTensor, GroupedTensor, WeightTensor
+from fairway.tensors import Array, DenseTensor, GroupedTensor, WeightTensor
 
 RandomType: TypeAlias = Literal["f32", "f16", "bf16", "int8", "int4"]
 
@@ -37,7 +37,9 @@ QWEN2_5_0_5B: Mapping[str, Any] = {
 }
 """The shape of Qwen2.5-0.5B, on which the benchmarks run."""
 
+ELEMENTS = {"f32": np.float32, "f16": np.float16, "bf16": np.uint16}
 GROUP = 32
+ROWS_AT_ONCE = 256
 ELEMENT_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "int8": 1.125, "int4": 0.625}
 
 
@@ -58,26 +60,24 @@ class RandomTensors:
         kind = _stored_type(expected, self._type)
         if kind in ("int8", "int4"):
             return _random_groups(random, expected.shape, 8 if kind == "int8" else 4)
-        values = _random_floats(random, expected.shape)
-        if kind == "f32":
-            return DenseTensor("f32", values)
-        if kind == "f16":
-            return DenseTensor("f16", values.astype(np.float16))
-        return DenseTensor("bf16", to_bf16(values))
+        return DenseTensor(kind, _random_floats(random, expected.shape, kind))
 
     def _info(self, name: str, tensor: Expected) -> TensorInfo:
         kind = _stored_type(tensor, self._type)
         return TensorInfo(name, kind.upper(), tensor.shape, int(tensor.num_elements * ELEMENT_BYTES[kind]))
 
 
-def _random_floats(random: np.random.Generator, shape: tuple[int, ...]) -> F32:
-    """Norms near one; matrices uniform with a gain near one."""
-    values = random.random(shape, np.float32)
-    values -= np.float32(0.5)
-    if len(shape) == 1:
-        return np.float32(1) + values / np.float32(5)
-    values *= np.float32(2 * (3 / shape[-1]) ** 0.5)
-    return values
+def _random_floats(random: np.random.Generator, shape: tuple[int, ...], kind: str) -> Array:
+    """Norms near one; matrices uniform with a gain near one; some rows at a time."""
+    gain = 0.1 if len(shape) == 1 else (3 / shape[-1]) ** 0.5
+    offset = 1.0 if len(shape) == 1 else 0.0
+    result = np.empty(shape, ELEMENTS[kind])
+    for start in range(0, shape[0], ROWS_AT_ONCE):
+        part = result[start : start + ROWS_AT_ONCE]
+        values = random.random(part.shape, np.float32)
+        values = (values * np.float32(2) - np.float32(1)) * np.float32(gain) + np.float32(offset)
+        part[:] = to_bf16(values) if kind == "bf16" else values
+    return result
 
 
 def _random_groups(random: np.random.Generator, shape: tuple[int, ...], bits: int) -> GroupedTensor:
