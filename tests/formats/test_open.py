@@ -96,9 +96,7 @@ def test_what_is_missing_is_named_with_the_remedy_but_can_be_listed(folder, name
 
 def test_pickles_alone_are_refused_without_running_them(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n.")
-    with pytest.raises(
-        UnsupportedError, match=r"pickles only .* nothing of it was executed.*save_pretrained"
-    ):
+    with pytest.raises(UnsupportedError, match=r"pickles only .* nothing of it was exec.*save_pretrained"):
         open_bundle(tmp_path)
 
 
@@ -120,7 +118,7 @@ def test_an_adapter_says_that_it_is_one(tmp_path):
 def test_nothing_there_and_nothing_in_it(tmp_path):
     with pytest.raises(ModelNotFound, match="There is nothing at"):
         open_bundle(tmp_path / "absent")
-    with pytest.raises(ModelNotFound, match="There is nothing at|is not a path"):
+    with pytest.raises(ModelNotFound, match=r"nothing at|is not a path"):
         open_bundle("a\0b")
     with pytest.raises(FormatError, match="holds no weights"):
         open_bundle(tmp_path)

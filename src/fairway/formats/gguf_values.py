@@ -15,8 +15,9 @@ import numpy as np
 from fairway.errors import FormatError
 from fairway.formats.source import Source
 
-MAX_METADATA_BYTES = 40 << 20
-MAX_STRING_BYTES = 32 << 20
+MAX_METADATA_BYTES = 32 << 20
+"""The largest vocabularies take 16 MB. Text may need four bytes in memory for one in the file."""
+MAX_STRING_BYTES = 24 << 20
 MAX_NAME_BYTES = 65_535
 MAX_ELEMENTS = 2_000_000
 """Array elements of one file together; the largest vocabularies need 1.4 million."""
