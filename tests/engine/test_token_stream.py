@@ -9,6 +9,7 @@ import pytest
 from fairway.engine.events import TokenEvent
 from fairway.engine.token_stream import Mailbox, TokenStream, deliver
 
+pytestmark = pytest.mark.timeout(60)
 EVENTS = [TokenEvent("a", token_id=n) for n in range(3)] + [
     TokenEvent("a", token_id=3, finish_reason="length")
 ]

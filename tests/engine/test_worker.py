@@ -22,6 +22,7 @@ from fairway.engine.worker import Worker
 from fairway.errors import Busy, ContextExceeded
 
 PROMPT = range(10, 80)
+pytestmark = pytest.mark.timeout(60)
 
 
 class Gate:
@@ -174,10 +175,13 @@ def test_a_mistake_in_the_engine_ends_everyone_and_the_worker_goes_on(monkeypatc
     with worker_with(EngineSettings(max_sequences=1), before_run=gate) as worker:
         streams = [worker.submit(ask()) for _ in range(3)]
         gate.arrived.wait()
+        gate.arrived.clear()
+        gate.allow(1)
+        gate.arrived.wait()  # the second step: all three are inside
         with monkeypatch.context() as patch:
             patch.setattr(worker._engine.scheduler, "advance", lambda *_: 1 / 0)
             gate.allow(1)
-            assert [[event.finish_reason for event in stream] for stream in streams] == [["error"]] * 3
+            assert [[event.finish_reason for event in stream][-1] for stream in streams] == ["error"] * 3
         gate.open()
         assert tokens(worker.submit(ask())) == alone(PROMPT, greedy())
 
