@@ -17,7 +17,7 @@ from fairway.errors import UsageError
 if TYPE_CHECKING:
     from fairway.map.measure import Measured, Prompts, Spread, Workload
     from fairway.map.settings import PlanSettings
-    from fairway.runtimes.native import Loaded
+    from fairway.runtimes.loading import Loaded
 
 
 class Sizes(click.ParamType[tuple[int, ...]]):
@@ -57,7 +57,7 @@ def bench(model: str | None, batch: tuple[int, ...], **flags: Any) -> None:  # n
     also be random:qwen2.5-0.5b: that shape with random weights.
     """
     from fairway.map.measure import Workload
-    from fairway.runtimes.native import load_engine
+    from fairway.runtimes.loading import load_engine
 
     as_json = flags["as_json"]
     screen = screen_for(as_json)
@@ -126,7 +126,7 @@ def _over_http(
 ) -> list[dict[str, Any]]:
     from fairway.map.measure import Spread
     from fairway.map.measure_http import measure_http
-    from fairway.runtimes.native import runtime_over
+    from fairway.runtimes.loading import runtime_over
     from fairway.server.app import create_app
     from fairway.server.model_table import ModelTable
     from fairway.server.run import ServerThread

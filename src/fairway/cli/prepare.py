@@ -48,7 +48,7 @@ def plan_model(
 
 def load(planned: Planned, screen: Screen) -> Runtime:
     """Packs the weights and starts the engine."""
-    from fairway.runtimes.native import load_runtime
+    from fairway.runtimes.loading import load_runtime
 
     with screen.step("Prepared the weights") as progress:
         return load_runtime(planned.bundle, planned.plan.native_options(planned.name), progress)

@@ -11,7 +11,7 @@ from fairway.map.probe import Machine
 from fairway.map.settings import PlanSettings
 
 if TYPE_CHECKING:
-    from fairway.runtimes.native import NativeOptions
+    from fairway.runtimes.loading import NativeOptions
 
 BLOCK_SIZE = 16
 
@@ -41,7 +41,7 @@ class Plan:
 
     def native_options(self, name: str) -> NativeOptions:
         """What the native runtime is told."""
-        from fairway.runtimes.native import NativeOptions
+        from fairway.runtimes.loading import NativeOptions
 
         return NativeOptions(
             name=name,

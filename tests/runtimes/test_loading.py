@@ -8,7 +8,7 @@ import pytest
 
 from fairway.engine.sampling_params import SamplingParams
 from fairway.formats.open import open_bundle
-from fairway.runtimes.native import NativeOptions, load_runtime
+from fairway.runtimes.loading import NativeOptions, load_runtime
 from fairway.runtimes.protocol import GenerationRequest
 
 MODELS = Path(__file__).parents[3] / "shared" / "data" / "models"

@@ -1,0 +1,158 @@
+"""The whole way from a bundle to something that answers on our own kernels and engine.
+
+Tokenizer, template, weights, cache, runner, worker, in this order. It decides nothing:
+`map.planner` did, and its decisions arrive as `NativeOptions`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from fairway.engine.engine import Engine
+from fairway.engine.limits import EngineSettings
+from fairway.engine.sampling_params import SamplingParams
+from fairway.engine.worker import Worker
+from fairway.errors import FormatError
+from fairway.formats.bundle import Bundle
+from fairway.kernels.program import CacheShape, Limits
+from fairway.kernels.select import select_backend
+from fairway.models.loader import Model, load_model
+from fairway.runtimes.model_runner import ModelRunner
+from fairway.runtimes.native import NativeRuntime
+from fairway.runtimes.protocol import ModelInfo
+from fairway.text.chat_template import ChatTemplate, default_template
+from fairway.text.tokenizer import Tokenizer, load_tokenizer
+
+Progress: TypeAlias = Callable[[int, int, str], None]
+"""Called with (done, total, what) while weights are prepared."""
+
+
+@dataclass(frozen=True)
+class NativeOptions:
+    """How to run a bundle. The planner fills it; every field is a decision already made."""
+
+    name: str
+    weight_type: str
+    context: int
+    kv_type: Literal["f32", "f16"]
+    num_blocks: int
+    block_size: int = 16
+    threads: int | None = None
+    """None: one per core this process may use."""
+    max_tokens_per_step: int = 512
+    max_sequences: int = 64
+    max_waiting: int = 1024
+    isa: str = "auto"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model packed and an engine around it that nobody works yet; benchmarks step it themselves."""
+
+    bundle: Bundle
+    options: NativeOptions
+    tokenizer: Tokenizer
+    model: Model
+    engine: Engine
+
+
+def load_engine(bundle: Bundle, options: NativeOptions, progress: Progress | None = None) -> Loaded:
+    """Prepares the weights. Raises before reading weights what cannot run."""
+    tokenizer = _tokenizer(bundle)
+    backend = select_backend(options.isa, options.threads)
+    model = load_model(
+        bundle, backend, weight_type=options.weight_type, context=options.context, progress=progress
+    )
+    cache, limits = _cache_shape(model, options), _limits(options)
+    runner = ModelRunner(model, cache, limits, vocab_size=tokenizer.vocab_size)
+    engine = Engine(runner, EngineSettings(max_waiting=options.max_waiting))
+    return Loaded(bundle, options, tokenizer, model, engine)
+
+
+def runtime_over(loaded: Loaded) -> NativeRuntime:
+    """Starts the worker, who owns the engine from now on."""
+    return NativeRuntime(
+        info=_info(loaded.bundle, loaded.model, loaded.options),
+        worker=Worker(loaded.engine),
+        tokenizer=loaded.tokenizer,
+        template=_template(loaded.bundle, loaded.tokenizer),
+        defaults=_defaults(loaded.bundle),
+    )
+
+
+def load_runtime(bundle: Bundle, options: NativeOptions, progress: Progress | None = None) -> NativeRuntime:
+    """The whole way: prepares the weights and starts the worker."""
+    return runtime_over(load_engine(bundle, options, progress))
+
+
+def _tokenizer(bundle: Bundle) -> Tokenizer:
+    if bundle.tokenizer is None:
+        raise FormatError(
+            f"{bundle.path} has no tokenizer.", hint="Put tokenizer.json beside the weights and try again."
+        )
+    return load_tokenizer(bundle.tokenizer)
+
+
+def _template(bundle: Bundle, tokenizer: Tokenizer) -> ChatTemplate:
+    def text(token_id: int | None) -> str:
+        return "" if token_id is None else tokenizer.token_text(token_id)
+
+    return ChatTemplate(
+        bundle.chat_template or default_template(tokenizer.token_id),
+        bos_token=text(tokenizer.bos_token_id),
+        eos_token=text(tokenizer.eos_token_id),
+    )
+
+
+def _cache_shape(model: Model, options: NativeOptions) -> CacheShape:
+    config = model.config
+    return CacheShape(
+        num_layers=config.num_layers,
+        num_blocks=options.num_blocks,
+        block_size=options.block_size,
+        num_kv_heads=config.num_kv_heads,
+        head_size=config.head_size,
+        type=options.kv_type,
+    )
+
+
+def _limits(options: NativeOptions) -> Limits:
+    """One row of logits per sequence; prompt log probabilities take the rows that are left."""
+    return Limits(
+        max_tokens=options.max_tokens_per_step,
+        max_sequences=options.max_sequences,
+        max_outputs=options.max_sequences,
+    )
+
+
+def _info(bundle: Bundle, model: Model, options: NativeOptions) -> ModelInfo:
+    return ModelInfo(
+        name=options.name,
+        path=str(bundle.path),
+        architecture=model.config.model_type,
+        num_parameters=model.num_parameters,
+        weight_type=model.weight_type,
+        weight_bytes=model.weight_bytes,
+        context=model.max_context,
+        vocab_size=model.vocab_size,
+        runtime="native",
+        created_s=int(time.time()),
+        has_chat_template=bundle.chat_template is not None,
+    )
+
+
+def _defaults(bundle: Bundle) -> SamplingParams:
+    stated = bundle.generation
+    given = {
+        "temperature": stated.temperature,
+        "top_k": stated.top_k,
+        "top_p": stated.top_p,
+        "min_p": stated.min_p,
+        "repetition_penalty": stated.repetition_penalty,
+        "max_tokens": stated.max_tokens,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return SamplingParams(**chosen, end_of_text_ids=frozenset(bundle.end_of_text_ids))  # type: ignore[arg-type]
