@@ -1,6 +1,6 @@
 """Tiny configs, one per variant that a family must get right, spelled as config.json spells them.
 
-Used twice: `make_goldens.py` runs them through transformers, `test_family_goldens.py` through us.
+Used twice: `make_model_goldens.py` runs them through transformers, `test_family_goldens.py` through us.
 Sizes are awkward on purpose: a feed-forward width that is no multiple of 32, windows and original
 contexts shorter than the text.
 """

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fairway.models.rope import TYPES, RopeConfig, frequencies
+from fairway.models.rope import FORMULAS, frequencies
+from fairway.models.rope_config import TYPES, RopeConfig
 
 PLAIN = RopeConfig(theta=10_000.0, rotary=8, max_positions=2048, original_positions=512)
 
@@ -67,6 +68,10 @@ def test_longrope_is_chosen_by_the_served_context() -> None:
     np.testing.assert_allclose(frequencies(rope, 513)[0], expected_plain() / [1, 2, 4, 8], rtol=1e-6)
     expected = math.sqrt(1 + math.log(4) / math.log(512))
     assert frequencies(rope, 100)[1] == frequencies(rope, 2048)[1] == pytest.approx(expected)
+
+
+def test_every_type_that_is_read_has_a_formula() -> None:
+    assert tuple(FORMULAS) == TYPES
 
 
 @pytest.mark.parametrize("kind", TYPES)

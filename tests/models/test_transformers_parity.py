@@ -60,19 +60,19 @@ def vary(config: dict, seed: int) -> dict:
 
 
 def compare(name: str, seed: int, backend: Backend) -> None:
-    import make_goldens
+    import reference_models
 
     config = vary(CASES[name], seed)
-    reference = make_goldens.build(config)
-    shapes = make_goldens.shapes_of(reference)
+    reference = reference_models.build(config)
+    shapes = reference_models.shapes_of(reference)
     weights = tiny_weights(shapes, seed, config["model_type"])
-    make_goldens.fill(reference, weights)
+    reference_models.fill(reference, weights)
     model = load_model(memory_bundle(config, weights), backend, context=CONTEXTS.get(name))
     assert {name: tensor.shape for name, tensor in expected_tensors(model.config).items()} == shapes
     tokens = Session(model).greedy(PROMPT, 45)
     session = Session(model, block_size=8)
     found = np.concatenate([session.feed(tokens[start : start + 9]) for start in range(0, 45, 9)])
-    wanted = make_goldens.logits_of(reference, tokens)
+    wanted = reference_models.logits_of(reference, tokens)
     scale = np.abs(wanted).max()
     assert np.abs(found - wanted).max() < 2e-5 * scale
     # A near tie may fall either way; anything further apart must be the token transformers chooses.

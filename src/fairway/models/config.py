@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fairway.errors import FormatError, UnsupportedError
 from fairway.kernels.program import Activation
 from fairway.models.fields import Fields
-from fairway.models.rope import RopeConfig, read_rope
+from fairway.models.rope_config import RopeConfig, read_rope
 
 ACTIVATIONS: dict[str, Activation] = {
     "silu": "silu",

@@ -21,7 +21,7 @@ from fairway.models.decoder import (
 from fairway.models.fields import Fields
 from fairway.models.gemma2 import finish_layer
 from fairway.models.recording import Recording
-from fairway.models.rope import RopeConfig, read_rope
+from fairway.models.rope_config import RopeConfig, read_rope
 
 # What the text_config of a multimodal checkpoint leaves out when it equals transformers' default.
 DEFAULTS = {

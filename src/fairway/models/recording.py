@@ -10,7 +10,8 @@ from typing import Literal
 
 from fairway.kernels.program import Buffer, Matrix, Program
 from fairway.models.config import DecoderConfig
-from fairway.models.rope import Frequencies, RopeConfig, frequencies
+from fairway.models.rope import Frequencies, frequencies
+from fairway.models.rope_config import RopeConfig
 from fairway.models.weights import WeightSource
 
 

@@ -31,6 +31,7 @@ VARIANTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "attention_chunk_size": (bool, "chunked attention"),
     "no_rope_layers": (lambda layers: not _all_true(layers), "layers without rotary positions"),
     "alibi": (bool, "ALiBi positions"),
+    "rope_interleaved": (bool, "interleaved rotation"),
     "scale_attn_by_inverse_layer_idx": (bool, "attention scaled by layer"),
     "num_kv_shared_layers": (bool, "layers that share a key-value cache"),
 }

@@ -1,4 +1,4 @@
-"""Records what transformers answers for every case: `python tests/models/make_goldens.py [CASE...]`.
+"""Records what transformers answers for every case: `python tests/models/make_model_goldens.py [CASE...]`.
 
 Needs torch and transformers (`make parity` installs them); the files it writes need neither. A seed
 is taken whose greedy text is varied and whose choices are far from ties.
@@ -10,36 +10,9 @@ import sys
 import numpy as np
 import torch
 from model_cases import CASES, CONTEXTS, NUM_TOKENS, PROMPT, WITHOUT_GREEDY
+from reference_models import build, fill, logits_of, shapes_of
 from tiny_models import GOLDENS, tiny_weights
-from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-
-def build(config: dict) -> PreTrainedModel:
-    settings = CONFIG_MAPPING[config["model_type"]].from_dict(json.loads(json.dumps(config)))
-    model = AutoModelForCausalLM.from_config(settings, attn_implementation="eager", dtype=torch.float32)
-    return model.eval()
-
-
-def shapes_of(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
-    """As `save_pretrained` would write them: a tied head is not stored."""
-    state = model.state_dict()
-    if model.config.get_text_config().tie_word_embeddings:
-        state.pop("lm_head.weight")
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
-def fill(model: PreTrainedModel, weights: dict[str, np.ndarray]) -> None:
-    state = {name: torch.from_numpy(values) for name, values in weights.items()}
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    assert set(missing) <= {"lm_head.weight"}, missing
-    assert not unexpected, unexpected
-    model.tie_weights()
-
-
-def logits_of(model: PreTrainedModel, tokens: list[int]) -> np.ndarray:
-    with torch.no_grad():
-        return model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0].numpy()
+from transformers import PreTrainedModel
 
 
 def extend(model: PreTrainedModel) -> tuple[list[int], float]:
