@@ -65,7 +65,7 @@ class GenerationFields(BaseModel):
     min_p: float | None = Field(None, ge=0, le=1)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    repetition_penalty: float | None = Field(None, ge=0.01, le=10)
     logit_bias: LogitBias = None
     seed: int | None = Field(None, ge=-INT64, lt=INT64)
     stop: Stop = None
