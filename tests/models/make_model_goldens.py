@@ -1,6 +1,6 @@
 """Records what transformers answers for every case: `python tests/models/make_model_goldens.py [CASE...]`.
 
-Needs torch and transformers (`make parity` installs them); the files it writes need neither. A seed
+Needs torch and transformers (the dependency group `parity`); the files it writes need neither. A seed
 is taken whose greedy text is varied and whose choices are far from ties.
 """
 

@@ -51,7 +51,7 @@ def test_logit_figures(name: str, container: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weight_type", "agreement", "error"), [("bf16", 0.98, 0.05), ("int8", 0.98, 0.05), ("int4", 0.8, 0.4)]
+    ("weight_type", "agreement", "error"), [("bf16", 0.98, 0.05), ("int8", 0.97, 0.05), ("int4", 0.8, 0.4)]
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_rounded_weights_mostly_choose_the_same_token(

@@ -1,6 +1,6 @@
 """Live comparison with transformers: random tiny configs of every family, other than the goldens.
 
-Runs where torch and transformers are installed (`make parity`) and is skipped elsewhere.
+Runs where the dependency group `parity` is installed and is skipped elsewhere.
 """
 
 import json
