@@ -6,18 +6,21 @@ rule: it mirrors what the native engine allocates, and tests compare the two.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from math import prod
 from typing import Literal, TypeAlias
 
 from fairway.formats.bundle import Bundle, TensorInfo
 from fairway.formats.gguf_types import BY_NAME
+from fairway.kernels.program import Matrix
 from fairway.models.config import DecoderConfig
 from fairway.models.families import family
 from fairway.models.names import stored_names
 from fairway.models.recording import Recording
-from fairway.models.sizes import Expected, Shapes, expected_tensors
+from fairway.models.sizes import Shapes
+from fairway.tensors import F32
 
 KVType: TypeAlias = Literal["f32", "f16"]
 
@@ -25,7 +28,8 @@ ELEMENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2}
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 TILE_ROWS = 16
 GROUP = 32
-SCALE_BYTES = 2
+SCALE_BITS = 16
+LINE_BYTES = 64
 # Types whose blocks carry a minimum beside the scale.
 WITH_OFFSETS = frozenset({"Q4_1", "Q5_1", "Q2_K", "Q4_K", "Q5_K"})
 # Interpreter, libraries, server, tokenizer: resident before a model is loaded.
@@ -58,13 +62,16 @@ class Packing:
     has_offsets: bool = False
 
     def num_bytes(self, rows: int, columns: int) -> int:
-        """In tiles of 16 rows; groups of columns are padded to 32."""
-        tiles = -(-rows // TILE_ROWS)
+        """In tiles of 16 rows that begin on a cache line; groups of columns are padded to 32."""
+        tile_bytes = TILE_ROWS * self._column_bits(columns) // 8
+        return -(-rows // TILE_ROWS) * (-(-tile_bytes // LINE_BYTES) * LINE_BYTES)
+
+    def _column_bits(self, columns: int) -> int:
+        """Bits of one row."""
         if self.group is None:
-            return tiles * TILE_ROWS * columns * self.bits // 8
+            return columns * self.bits
         padded = -(-columns // GROUP) * GROUP
-        scales = padded // self.group * SCALE_BYTES * (2 if self.has_offsets else 1)
-        return tiles * TILE_ROWS * (padded * self.bits // 8 + scales)
+        return padded * self.bits + padded // self.group * SCALE_BITS * (2 if self.has_offsets else 1)
 
 
 PACKINGS = {
@@ -87,26 +94,48 @@ def stored_packing(type_name: str) -> Packing:
     return Packing(row.bits, row.group, type_name in WITH_OFFSETS)
 
 
+@dataclass
+class PackedShapes(Shapes):
+    """A weight source that adds up what packing each matrix would take, and reads nothing."""
+
+    infos: Mapping[str, TensorInfo] = field(default_factory=dict)
+    """By the names that families ask for."""
+    weight_type: str = "stored"
+    num_bytes: int = 0
+
+    def embedding(self, name: str, rows: int, columns: int) -> Matrix:
+        # The loader never takes the token table below 8 bits.
+        packing = PACKINGS["int8"] if self.weight_type == "int4" else self._packing(name)
+        self.num_bytes += packing.num_bytes(rows, columns)
+        return super().embedding(name, rows, columns)
+
+    def linear(
+        self, names: Sequence[str], sizes: Sequence[int], columns: int, *, input_first: bool = False
+    ) -> list[Matrix]:
+        """Projections of one type are stacked into one matrix, and padded once."""
+        packings = [self._packing(f"{name}.weight") for name in names]
+        for packing, stack in groupby(zip(packings, sizes, strict=True), key=lambda pair: pair[0]):
+            self.num_bytes += packing.num_bytes(sum(rows for _, rows in stack), columns)
+        return super().linear(names, sizes, columns, input_first=input_first)
+
+    def floats(self, name: str, shape: tuple[int, ...], *, offset: float = 0.0) -> F32:
+        self.num_bytes += 4 * prod(shape)
+        return super().floats(name, shape, offset=offset)
+
+    def _packing(self, name: str) -> Packing:
+        if self.weight_type != "stored":
+            return PACKINGS[self.weight_type]
+        info = self.infos.get(name)
+        return stored_packing(info.type if info is not None else "F32")
+
+
 def weight_bytes(bundle: Bundle, config: DecoderConfig, weight_type: str) -> int:
     """Packed weights in memory, when loaded as `weight_type` ("stored" or one of `PACKINGS`)."""
-    infos = bundle.tensors.infos
-    stored = stored_names(infos)
-    expected = expected_tensors(config)
-    return sum(
-        _tensor_bytes(tensor, infos.get(stored.get(name, "")), weight_type)
-        for name, tensor in expected.items()
-    )
-
-
-def _tensor_bytes(tensor: Expected, info: TensorInfo | None, weight_type: str) -> int:
-    if tensor.role == "float":
-        return 4 * tensor.num_elements
-    rows, columns = tensor.shape
-    if weight_type == "stored":
-        return stored_packing(info.type if info is not None else "F32").num_bytes(rows, columns)
-    # The loader never takes the token table below 8 bits.
-    packed = "int8" if weight_type == "int4" and tensor.role == "table" else weight_type
-    return PACKINGS[packed].num_bytes(rows, columns)
+    stored = stored_names(bundle.tensors.infos)
+    infos = {name: bundle.tensors.infos[original] for name, original in stored.items()}
+    shapes = PackedShapes(infos=infos, weight_type=weight_type)
+    family(config.model_type).record(Recording(config, shapes, config.max_context))
+    return shapes.num_bytes
 
 
 def kv_bytes(config: DecoderConfig, num_tokens: int, kv_type: KVType, *, trims_windows: bool = False) -> int:
