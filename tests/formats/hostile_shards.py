@@ -59,6 +59,7 @@ def shard_cases(seed: int) -> Iterator[Case]:
         "C:x.safetensors",
         "x\0.safetensors",
         "x" * 300 + ".safetensors",
+        "\U0001f600" * 100 + ".safetensors",
         "missing.safetensors",
         INDEX,
         "config.json",

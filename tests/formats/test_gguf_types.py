@@ -9,7 +9,7 @@ import pytest
 
 from fairway.formats.gguf_types import (
     BY_NAME,
-    CHUNK_BLOCKS,
+    CHUNK_WEIGHTS,
     REMOVED,
     TYPES,
     decode_float32,
@@ -65,7 +65,7 @@ def test_grouped_form_is_exact_and_of_the_promised_shape(name):
 
 def test_many_blocks_are_decoded_in_chunks_with_the_same_result():
     blocks, values = golden("Q4_K")
-    copies = CHUNK_BLOCKS // 2 + 3
+    copies = CHUNK_WEIGHTS // len(values) + 3
     found = decode_grouped(BY_NAME["Q4_K"], np.tile(blocks, copies), copies, len(values))
     np.testing.assert_array_equal(grouped_to_float32(found), np.tile(values, (copies, 1)))
 

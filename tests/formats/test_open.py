@@ -73,6 +73,12 @@ def test_a_folder_of_one_gguf_is_that_file(make_gguf, tmp_path):
         open_bundle(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["adapter", "mmproj"])
+def test_a_gguf_that_is_only_a_part_of_a_model_says_so(make_gguf, kind):
+    bundle = open_bundle(make_gguf({"x": numbers(32)}, **{"general.type": kind}))
+    assert bundle.warnings == (f"The file says that it is of type {kind!r}, not a model of its own.",)
+
+
 def test_gguf_carries_everything(make_gguf):
     more = {"tokenizer.chat_template": "{{ x }}", "general.sampling.temp": 0.5, "general.sampling.top_k": 7}
     bundle = open_bundle(make_gguf({"output_norm.weight": numbers(32)}, **more))

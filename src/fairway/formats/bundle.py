@@ -23,7 +23,8 @@ class TensorInfo:
     type: str
     """The stored type as its format spells it, upper case: "F32", "BF16", "Q4_K", ..."""
     shape: tuple[int, ...]
-    """Row-major, outermost first: a linear layer is (out_features, in_features), GGUF included."""
+    """Row-major, outermost first: a linear layer is (out_features, in_features), GGUF included; only
+    GPT-2's matrices are (in_features, out_features), as in its state dict."""
     num_bytes: int
 
     @property
@@ -43,8 +44,9 @@ class Tensors(Protocol):
     def read(self, name: str) -> WeightTensor:
         """One tensor, exactly as stored: floats as `DenseTensor`, quantised types as `GroupedTensor`.
 
-        Two-dimensional llama-family q/k projections of GGUF files come back in Hugging Face's row
-        order. Raises `FormatError` when the bytes are broken.
+        What a GGUF file stores differently comes back as Hugging Face has it: the row order of llama's
+        q and k, gemma's norm weights, GPT-2's matrices (its quantised ones as float32). Raises
+        `FormatError` when the bytes are broken, `UnsupportedError` for a type that cannot be run.
         """
         ...
 

@@ -89,8 +89,8 @@ REMOVED = {
 }  # fmt: skip
 """Ids that llama.cpp has retired: no program reads these files any more."""
 
-CHUNK_BLOCKS = 8192
-"""Blocks decoded at once: their intermediate arrays stay in the processor's cache."""
+CHUNK_WEIGHTS = 1 << 19
+"""Weights decoded at once: their intermediate arrays stay in the processor's cache."""
 
 
 def decode_grouped(kind: GgmlType, raw: Bytes, rows: int, columns: int) -> GroupedTensor:
@@ -101,8 +101,9 @@ def decode_grouped(kind: GgmlType, raw: Bytes, rows: int, columns: int) -> Group
     values = np.empty((count, kind.block_size), np.uint8 if kind.bits == 4 else np.int8)
     scales = np.empty((count, groups), np.float32)
     offsets: F32 | None = None
-    for start in range(0, count, CHUNK_BLOCKS):
-        piece = slice(start, start + CHUNK_BLOCKS)
+    step = CHUNK_WEIGHTS // kind.block_size
+    for start in range(0, count, step):
+        piece = slice(start, start + step)
         value, scales[piece], offset = kind.decode(all_blocks[piece])
         values[piece] = value.reshape(-1, kind.block_size)
         if offset is not None:

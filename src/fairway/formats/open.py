@@ -18,6 +18,7 @@ from fairway.formats.open_gguf import gguf_bundle
 from fairway.formats.safetensors import open_safetensors
 from fairway.formats.shards import open_shards
 from fairway.formats.sidecars import Sidecars
+from fairway.formats.source import unreadable
 
 INDEX_SUFFIX = ".safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -49,7 +50,10 @@ def open_bundle(path: Path | str, *, complete: bool = True) -> Bundle:
 
 
 def _open_folder(folder: Path) -> Bundle:
-    files = sorted(entry.name for entry in folder.iterdir())
+    try:
+        files = sorted(entry.name for entry in folder.iterdir())
+    except OSError as error:
+        raise unreadable(folder, error) from error
     weights = _folder_weights(folder, files)
     if weights is None:
         return _open_gguf_folder(folder, files)

@@ -50,8 +50,15 @@ def gguf_bundle(path: Path) -> Bundle:
         generation=_generation(metadata),
         end_of_text_ids=end_of_text_ids(gguf_stated(metadata), gguf_special_tokens(metadata)),
         licence=_text(metadata, "general.license"),
-        warnings=() if tensors.infos else ("The file holds a vocabulary and no weights.",),
+        warnings=_warnings(metadata, tensors),
     )
+
+
+def _warnings(metadata: Mapping[str, Any], tensors: GgufTensors) -> tuple[str, ...]:
+    kind = _text(metadata, "general.type")
+    if kind not in (None, "model"):
+        return (f"The file says that it is of type {kind[:40]!r}, not a model of its own.",)
+    return () if tensors.infos else ("The file holds a vocabulary and no weights.",)
 
 
 def has_vocabulary(metadata: Mapping[str, Any]) -> bool:

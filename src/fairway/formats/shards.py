@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairway.errors import FormatError
+from fairway.errors import FormatError, ModelNotFound
 from fairway.formats.bundle import TensorInfo
 from fairway.formats.json_text import read_object
 from fairway.formats.safetensors import SafetensorsFile, open_safetensors
@@ -41,10 +41,10 @@ def open_shards(index: Path) -> Shards:
     place = _weight_map(index)
     files: dict[str, SafetensorsFile] = {}
     for file_name in dict.fromkeys(place.values()):
-        path = index.parent / file_name
-        if not path.exists():
-            raise FormatError(f"{index} names {file_name[:120]!r}, which is missing.", hint=HINT)
-        files[file_name] = open_safetensors(path)
+        try:
+            files[file_name] = open_safetensors(index.parent / file_name)
+        except ModelNotFound:
+            raise FormatError(f"{index} names {file_name[:120]!r}, which is missing.", hint=HINT) from None
     infos = {name: _info(index, files[file_name], name) for name, file_name in place.items()}
     return Shards(index, files, place, infos)
 
