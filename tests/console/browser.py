@@ -45,9 +45,8 @@ class Browser:
         if chromium is None or driver is None:
             raise NoBrowser("chromium and chromedriver are not installed")
         port = _free_port()
-        self._process = subprocess.Popen(
-            [driver, f"--port={port}", "--log-level=OFF"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        command = [driver, f"--port={port}", "--log-level=OFF"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
         try:
             self._wait_for_driver()
@@ -117,8 +116,10 @@ class Browser:
         )
 
     def prefer(self, scheme: str) -> None:
-        """"light" or "dark", as the system would."""
-        self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        """ "light" or "dark", as the system would."""
+        self.command(
+            "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
+        )
 
     def find(self, selector: str) -> str:
         return self._do("/element", {"using": "css selector", "value": selector})[ELEMENT]

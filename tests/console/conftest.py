@@ -9,7 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "server"))
 
-from browser import Browser, NoBrowser  # noqa: E402
+from browser import Browser, NoBrowser
 
 
 @pytest.fixture(scope="session")

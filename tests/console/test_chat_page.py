@@ -2,9 +2,9 @@
 
 import httpx
 import pytest
-from console_server import serving
 from raw_http import eventually
 from scripted_runtime import ScriptedRuntime
+from serving import serving
 from stack import make_runtime
 
 from fairway.console.pages import console_pages
@@ -124,7 +124,7 @@ def test_stop_keeps_the_text_and_stops_the_engine(page, site, how):
     assert "stopped" in page.text(".meta")
     assert len(page.text(".assistant .text")) > 20
     assert page.text("#status") == "Stopped."
-    eventually(lambda: site.endless.stats().num_running == 0, within_s=1)
+    eventually(lambda: site.endless.stats().num_running == 0)
 
 
 def test_shift_enter_is_a_new_line_and_nothing_empty_is_sent(page):
@@ -201,7 +201,9 @@ def test_an_idea_begins_the_conversation(page):
 
 def test_copy_copies_the_whole_answer(page, site):
     page.command(
-        "Browser.grantPermissions", origin=site.url, permissions=["clipboardReadWrite", "clipboardSanitizedWrite"]
+        "Browser.grantPermissions",
+        origin=site.url,
+        permissions=["clipboardReadWrite", "clipboardSanitizedWrite"],
     )
     send(page, "x")
     wait_for_end(page)
@@ -242,7 +244,7 @@ def test_a_key_is_asked_for_and_used(browser):
         browser.until("return !document.getElementById('model').disabled")
         send(browser, "x")
         browser.until("return document.querySelector('.assistant .text')?.innerText === 'well'")
-        assert browser.run("return Object.keys(localStorage).some(k => localStorage[k].includes('secret'))") is False
+        assert "secret" not in browser.run("return JSON.stringify(localStorage)")
         assert all("401" in each for each in browser.logged())
 
 

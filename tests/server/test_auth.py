@@ -6,7 +6,7 @@ from http.client import HTTPConnection
 import httpx
 import openai
 import pytest
-from conftest import serving
+from serving import serving
 from stack import make_runtime
 
 from fairway.errors import SettingsError

@@ -3,9 +3,9 @@
 import time
 
 import pytest
-from conftest import serving
 from raw_http import connect, eventually, post_bytes, read_until, reset
 from scrape import Scrape
+from serving import serving
 from stack import make_runtime
 
 CHAT = {"messages": [{"role": "user", "content": "x"}]}
@@ -36,7 +36,7 @@ def test_while_it_is_answered(slow, stream, leave):
     connection.sendall(post_bytes("/v1/chat/completions", CHAT | {"stream": stream}))
     eventually(lambda: runtime.stats().generated_tokens_total > 3)
     leave(connection)
-    eventually(lambda: is_idle(runtime), within_s=1)
+    eventually(lambda: is_idle(runtime))
     assert runtime.stats().generated_tokens_total < 100
 
 
@@ -50,9 +50,9 @@ def test_while_it_waits_in_the_queue(slow, stream):
         second.sendall(post_bytes("/v1/chat/completions", CHAT | {"stream": stream}))
         eventually(lambda: runtime.stats().num_waiting == 1)
         second.close()
-        eventually(lambda: runtime.stats().num_waiting == 0, within_s=1)
+        eventually(lambda: runtime.stats().num_waiting == 0)
         assert runtime.stats().num_running == 1
-    eventually(lambda: is_idle(runtime), within_s=1)
+    eventually(lambda: is_idle(runtime))
 
 
 def test_while_the_prompt_is_read():
@@ -63,7 +63,7 @@ def test_while_the_prompt_is_read():
         connection.sendall(post_bytes("/v1/chat/completions", body))
         eventually(lambda: runtime.stats().num_running == 1)
         connection.close()
-        eventually(lambda: is_idle(runtime), within_s=1.5)
+        eventually(lambda: is_idle(runtime))
         assert runtime.stats().generated_tokens_total == 0
 
 
@@ -74,7 +74,7 @@ def test_all_prompts_and_answers_of_a_request_stop_together(slow):
     connection.sendall(post_bytes("/v1/completions", body))
     eventually(lambda: runtime.stats().num_running + runtime.stats().num_waiting == 9)
     connection.close()
-    eventually(lambda: is_idle(runtime), within_s=1)
+    eventually(lambda: is_idle(runtime))
     eventually(lambda: Scrape(server.url)("answers_total", finish_reason="abort") == 9)
 
 

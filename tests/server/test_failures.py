@@ -6,9 +6,9 @@ import logging
 import httpx
 import openai
 import pytest
-from conftest import serving
 from scrape import Scrape
 from scripted_runtime import ScriptedRuntime
+from serving import serving
 
 from fairway.errors import Busy
 from fairway.runtimes.protocol import Delta, Usage

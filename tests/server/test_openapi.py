@@ -3,7 +3,6 @@
 import httpx
 import pytest
 import schemathesis
-from conftest import serving
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -12,6 +11,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from serving import serving
 from stack import make_runtime
 
 from fairway.server.app import OPERATIONS

@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from conftest import serving
+from serving import serving
 from stack import make_runtime
 
 from fairway.errors import SettingsError

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import serving
 from raw_http import connect, eventually, post_bytes, read_all, read_until
+from serving import serving
 from stack import make_runtime
 
 from fairway.errors import SettingsError

@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from conftest import serving
 from raw_http import eventually, post_bytes
 from scrape import Scrape
+from serving import serving
 from stack import make_runtime
 
 NUM_CLIENTS = 200

@@ -5,8 +5,8 @@ import time
 
 import httpx
 import pytest
-from conftest import serving
 from raw_http import connect, eventually, post_bytes, read_all, read_until, status_of
+from serving import serving
 from stack import make_runtime
 
 CHAT = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
