@@ -1,5 +1,6 @@
 """Where a setting comes from, and what an impossible one says."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,7 +8,7 @@ from typing import Literal
 import pytest
 
 from fairway.errors import SettingsError
-from fairway.settings import config_path, load, setting
+from fairway.settings import STANDALONE, config_path, load, setting
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,10 @@ def test_where_the_file_is_looked_for(tmp_path):
     assert config_path({}) == Path("~/.config/fairway/config.toml").expanduser()
     with pytest.raises(SettingsError, match="not a file"):
         config_path({"FAIRWAY_CONFIG": str(tmp_path / "absent.toml")})
+
+
+def test_every_variable_that_the_source_reads_by_itself_is_known():
+    source = Path(__file__).parents[1] / "src" / "fairway"
+    read = re.compile(r"""environ(?:\.get\(|\[)["'](FAIRWAY_\w+)""")
+    found = {name for path in source.rglob("*.py") for name in read.findall(path.read_text("utf-8"))}
+    assert found <= STANDALONE

@@ -25,7 +25,7 @@ else:
 
 PREFIX = "FAIRWAY_"
 # Variables that are read where they are used and belong to no section.
-STANDALONE = frozenset({"FAIRWAY_CONFIG", "FAIRWAY_DEBUG", "FAIRWAY_ISA", "FAIRWAY_CACHE"})
+STANDALONE = frozenset({"FAIRWAY_CONFIG", "FAIRWAY_DEBUG", "FAIRWAY_ISA"})
 TEST_PREFIX = "FAIRWAY_TEST_"
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})

@@ -70,6 +70,8 @@ def test_up_serves_and_ends_on_ctrl_c():
     with serving("up") as (ready, process):
         assert chat(ready["url"], ready["model"])
         assert time.monotonic() - start < 10  # 3 s on a quiet machine
+        with urllib.request.urlopen(ready["page"], timeout=10) as page:
+            assert b"<html" in page.read().lower()
         assert ready["curl"].startswith(f"curl {ready['url']}/v1/")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0

@@ -26,23 +26,23 @@ class Addresses:
     @property
     def curl(self) -> str:
         path = "/v1/chat/completions" if self.has_chat_template else "/v1/completions"
-        key = " -H 'Authorization: Bearer '$FAIRWAY_KEY" if self.needs_key else ""
+        key = " -H 'Authorization: Bearer '$OPENAI_API_KEY" if self.needs_key else ""
         body = json.dumps({"model": self.model, **self._prompt(), "max_tokens": 64}).replace("'", "'\\''")
         return f"curl {self.url}{path}{key} -H 'Content-Type: application/json' -d '{body}'"
 
     @property
     def python(self) -> list[str]:
-        key = 'os.environ["FAIRWAY_KEY"]' if self.needs_key else '"none"'
+        # Without api_key the client reads OPENAI_API_KEY.
+        key = "" if self.needs_key else ', api_key="none"'
         create = "chat.completions" if self.has_chat_template else "completions"
         asked = ", ".join(f"{name}={json.dumps(value)}" for name, value in self._prompt().items())
         answer = "message.content" if self.has_chat_template else "text"
-        lines = [
+        return [
             "from openai import OpenAI",
-            f'client = OpenAI(base_url="{self.url}/v1", api_key={key})',
+            f'client = OpenAI(base_url="{self.url}/v1"{key})',
             f"print(client.{create}.create(model={json.dumps(self.model)}, {asked}, max_tokens=64)"
             f".choices[0].{answer})",
         ]
-        return ["import os", *lines] if self.needs_key else lines
 
     def lines(self) -> list[tuple[str, str]]:
         """(what, text) for people; continued lines have no name."""

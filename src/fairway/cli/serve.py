@@ -76,22 +76,19 @@ def import_server_early() -> None:
 
 
 def _import_server() -> None:
+    import fairway.console.pages
     import fairway.server.app
     import fairway.server.run  # noqa: F401
 
 
 def run_server(runtimes: Mapping[str, Runtime], settings: ServerSettings, on_ready: Any) -> None:  # noqa: ANN401
     """Serves until a signal; drains before it returns."""
+    from fairway.console.pages import console_pages
     from fairway.server.app import create_app
     from fairway.server.model_table import ModelTable
     from fairway.server.run import serve as serve_app
 
-    serve_app(create_app(ModelTable(runtimes), settings, pages()), settings, on_ready)
-
-
-def pages() -> Sequence[Any]:
-    """The chat page's files."""
-    return ()
+    serve_app(create_app(ModelTable(runtimes), settings, console_pages()), settings, on_ready)
 
 
 def _announce(
