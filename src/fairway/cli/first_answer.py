@@ -32,6 +32,8 @@ class FirstAnswer:
     num_tokens: int
     first_token_s: float
     seconds: float
+    is_whole: bool
+    """Whether the model had finished; False when it was cut short here."""
 
     @property
     def tokens_per_s(self) -> float:
@@ -67,7 +69,7 @@ def _checked(
     runtime: Runtime, request: GenerationRequest, prompt: str, show: Callable[[str], None]
 ) -> FirstAnswer:
     start = time.perf_counter()
-    first_s, text, num_tokens = 0.0, "", 0
+    first_s, text, num_tokens, is_whole = 0.0, "", 0, False
     generation = runtime.generate(request)
     for delta in generation:
         now = time.perf_counter() - start
@@ -81,13 +83,14 @@ def _checked(
         first_s = first_s or now
         num_tokens += len(delta.token_ids)
         text += delta.text
+        is_whole = delta.finish_reason == "stop"
         show(delta.text)
         if now > LONGEST_S:
             break
     generation.cancel()
     if num_tokens == 0:
         raise FormatError(f"{runtime.info.name} answers with nothing.", hint=_HINT)
-    return FirstAnswer(prompt, text, num_tokens, first_s, time.perf_counter() - start)
+    return FirstAnswer(prompt, text, num_tokens, first_s, time.perf_counter() - start, is_whole)
 
 
 _HINT = "Try --weights bf16, or another copy of the model."

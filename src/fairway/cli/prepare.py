@@ -48,8 +48,11 @@ def plan_model(
 
 def load(planned: Planned, screen: Screen) -> Runtime:
     """Packs the weights and starts the engine."""
+    from fairway.kernels.select import why_reference
     from fairway.runtimes.loading import load_runtime
 
+    if reason := why_reference():
+        screen.note(f"Note: {reason}")
     with screen.step("Prepared the weights") as progress:
         return load_runtime(planned.bundle, planned.plan.native_options(planned.name), progress)
 

@@ -42,6 +42,7 @@ def serve(models: tuple[str, ...], as_json: bool, **flags: Any) -> None:  # noqa
     """
     screen = screen_for(as_json)
     settings = server_settings(flags)
+    check_address(settings)
     import_server_early()
     planned = plan_all(models, engine_settings(flags), screen)
     with ExitStack() as stack:
@@ -68,6 +69,14 @@ def plan_all(models: Sequence[str], settings: PlanSettings, screen: Screen) -> l
         planned.append(each)
         machine = after(machine, each.plan)
     return planned
+
+
+def check_address(settings: ServerSettings) -> None:
+    """Raises now what would only come after the weights are loaded: a taken port, a missing key."""
+    from fairway.server.listening import listen
+
+    opened, _ = listen(settings)
+    opened.close()
 
 
 def import_server_early() -> None:

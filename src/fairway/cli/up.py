@@ -20,7 +20,7 @@ from fairway.cli.options import (
 )
 from fairway.cli.prepare import Planned, load, plan_model
 from fairway.cli.screen import Screen, screen_for
-from fairway.cli.serve import import_server_early, run_server
+from fairway.cli.serve import check_address, import_server_early, run_server
 
 if TYPE_CHECKING:
     from fairway.runtimes.protocol import Runtime
@@ -46,6 +46,7 @@ def up(model: str | None, no_serve: bool, as_json: bool, **flags: Any) -> None: 
     settings = server_settings(flags)
     engine = engine_settings(flags)
     if not no_serve:
+        check_address(settings)
         import_server_early()
     planned = plan_model(model, engine, screen)
     if not as_json:
@@ -98,7 +99,7 @@ class Report:
     def _print_answer(self) -> None:
         answer = self._answer
         click.echo(f"\n{click.style(answer.prompt, bold=True)}")
-        click.echo(answer.text.strip())
+        click.echo(answer.text.strip() + ("" if answer.is_whole else " ..."))
         click.echo(
             click.style(f"{answer.num_tokens} tokens at {answer.tokens_per_s:.0f} per second", dim=True)
         )

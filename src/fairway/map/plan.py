@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from fairway.runtimes.loading import NativeOptions
 
 BLOCK_SIZE = 16
+# The instructions that kernels look for, the best first.
+KERNELS = {"avx512_vnni": ", AVX-512", "avx2": ", AVX2", "asimddp": ", NEON"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Plan:
             ("weights", self._weights()),
             ("context", self._context()),
             ("memory", self._memory()),
-            ("threads", f"{self.threads} on {self.machine.processor}{self._limits()}"),
+            ("threads", self._threads()),
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,8 +104,11 @@ class Plan:
     def _memory(self) -> str:
         return f"{size(self.need.total_bytes)} needed, {size(self.machine.memory_free_bytes)} free"
 
-    def _limits(self) -> str:
-        return f" ({'; '.join(self.machine.limits)})" if self.machine.limits else ""
+    def _threads(self) -> str:
+        machine = self.machine
+        limits = f" ({'; '.join(machine.limits)})" if machine.limits else ""
+        kernels = next((name for feature, name in KERNELS.items() if feature in machine.features), "")
+        return f"{self.threads} on {machine.processor}{kernels}{limits}"
 
 
 def size(num_bytes: float) -> str:
