@@ -51,7 +51,9 @@ def test_nothing_comes_from_elsewhere():
 def test_text_enters_as_text():
     for name in ("app.js", "docs.js", "page.js"):
         text = (FOLDER / name).read_text("utf-8")
-        found = re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text)
+        found = re.findall(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text
+        )
         assert found == [], name
 
 
