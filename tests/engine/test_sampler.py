@@ -188,6 +188,7 @@ def test_the_draw_depends_on_seed_and_position_only() -> None:
         [request_with(params), request_with(greedy()), request_with(SamplingParams(seed=7))], rows
     )
     assert sample([request_with(params)], rows[:1]) == together[:1]
+    assert sample([request_with(params, prompt=range(100))], rows[:1]) == together[:1]
     later = [sample([request_with(params, output=[0] * n)], rows[:1])[0].token_id for n in range(40)]
     assert len(set(later)) > 5
 

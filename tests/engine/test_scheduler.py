@@ -110,7 +110,17 @@ SITUATIONS = [
     Situation(
         "who waits for a prefix lets others pass and keeps the place",
         {"a": "xxxxyyyyz", "b": "xxxxyyyyq", "c": 3, "d": 3},
-        [{"a": (0, 9), "c": (0, 3), "d": (0, 3)}, {"a": (9, 1), "b": (8, 1), "c": (3, 1), "d": (3, 1)}],
+        [{"a": (0, 9), "c": (0, 3), "d": (0, 3)}, {"a": (9, 1), "c": (3, 1), "d": (3, 1), "b": (8, 1)}],
+    ),
+    Situation(
+        "who waited for a prefix and came in later still leaves a token to the younger",
+        {"a": "xxxxyyyyz", "b": "xxxxyyyy" + "q" * 30, "c": 3},
+        [
+            {"a": (0, 9), "c": (0, 3)},
+            {"a": (9, 1), "c": (3, 1), "b": (8, 10)},
+            {"a": (10, 1), "b": (18, 10), "c": (4, 1)},
+        ],
+        limits=StepLimits(12, 4, 12),
     ),
     Situation(
         "who waits for a prefix counts as if running, so nobody takes the place",
@@ -220,7 +230,7 @@ def test_situation(situation: Situation) -> None:
     for number in range(len(situation.steps)):
         situation.before.get(number, lambda _: None)(scheduler)
         happened.append(step(scheduler))
-    assert happened == list(situation.steps)
+    assert [list(step.items()) for step in happened] == [list(step.items()) for step in situation.steps]
     assert scheduler.num_preemptions == situation.preemptions
 
 

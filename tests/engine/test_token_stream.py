@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from queue import Empty
 
 import pytest
 
@@ -23,6 +24,24 @@ class Stops:
 
     def __call__(self, request_id: str, reason: str) -> None:
         self.calls.append((request_id, reason))
+
+
+class LateQueue:
+    """Is found empty, and is not empty any more before anyone can say that they wait."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.queue, self.mailbox, self.late = mailbox.events, mailbox, True
+
+    def get_nowait(self) -> TokenEvent:
+        if self.late:
+            self.late = False
+            assert self.mailbox.loop is None
+            self.queue.put(EVENTS[-1])
+            raise Empty
+        return self.queue.get_nowait()
+
+    def empty(self) -> bool:
+        return self.queue.empty()
 
 
 def stream_with(events=EVENTS) -> tuple[TokenStream, Mailbox, Stops]:
@@ -95,6 +114,12 @@ def test_no_event_is_missed_however_deliveries_and_waits_interleave() -> None:
         return len(await reader)
 
     assert asyncio.run(main()) == number + 1
+
+
+def test_an_event_that_comes_just_before_the_task_waits_is_seen() -> None:
+    stream, mailbox, _ = stream_with([])
+    mailbox.events = LateQueue(mailbox)
+    assert asyncio.run(asyncio.wait_for(read_all(stream), 10)) == EVENTS[-1:]
 
 
 def test_one_loop_is_woken_once_for_all_its_streams(monkeypatch) -> None:

@@ -57,10 +57,8 @@ class Scheduler:
     def schedule(self) -> Batch | None:
         """The next batch; None when there is nothing to do."""
         step = _Step(self.limits)
-        num_preemptions = self.num_preemptions
         self._keep_running(step)
-        if self.num_preemptions == num_preemptions:
-            self._admit_waiting(step)
+        self._admit_waiting(step)
         return Batch(tuple(step.chunks)) if step.chunks else None
 
     def advance(self, request: Request, num_tokens: int) -> None:
