@@ -1,10 +1,12 @@
 """MODEL to files, without any network."""
 
+from pathlib import Path
+
 import pytest
 
 from fairway.errors import ModelNotFound
 from fairway.registry import resolve as module
-from fairway.registry.resolve import resolve
+from fairway.registry.resolve import on_disk, resolve
 
 
 @pytest.fixture
@@ -53,3 +55,18 @@ def test_what_is_not_there_is_named_with_what_is_near(tmp_path, monkeypatch, mod
     (tmp_path / "models" / "m-Q4.gguf").touch()
     with pytest.raises(ModelNotFound, match=message):
         resolve(model)
+
+
+def test_looking_at_a_model_never_downloads(builtin, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert on_disk("builtin") == builtin
+    assert on_disk(str(tmp_path)) == tmp_path
+    assert on_disk("org/absent") == Path("org/absent")
+    snapshot = tmp_path / "models--org--name" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "m.gguf").touch()
+    (tmp_path / "models--org--name" / "refs").mkdir()
+    (tmp_path / "models--org--name" / "refs" / "main").write_text("abc")
+    assert on_disk("org/name") == snapshot / "m.gguf"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,20 +19,21 @@ TYPICAL_CONTEXT = 4096
 
 
 @click.command(name="inspect")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--tensors", "show_tensors", is_flag=True, help="List every tensor.")
 @click.option("--context", type=click.IntRange(1, 1 << 30), help="Tokens to compute the memory for.")
-def inspect(path: Path, as_json: bool, show_tensors: bool, context: int | None) -> None:
-    """Say what PATH is: a Hugging Face folder, a .safetensors or a .gguf file.
+def inspect(path: str, as_json: bool, show_tensors: bool, context: int | None) -> None:
+    """Say what PATH is: a Hugging Face folder, a .safetensors or a .gguf file, or "builtin".
 
     Reads the header only, whatever the size, and executes nothing. Pickles and unknown files are
     named and refused.
     """
     from fairway.formats.open import obstacle, open_bundle
     from fairway.formats.summary import summarize
+    from fairway.registry.resolve import on_disk
 
-    bundle = open_bundle(path, complete=False)
+    bundle = open_bundle(on_disk(path), complete=False)
     error = obstacle(bundle)
     report = Report(bundle, summarize(bundle), context, error.message if error else None)
     if as_json:

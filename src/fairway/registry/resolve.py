@@ -40,6 +40,23 @@ def resolve(model: str | None, progress: Progress | None = None) -> Located:
     return _from_hub(hub_id, path, progress)
 
 
+def on_disk(model: str) -> Path:
+    """Where a model lies already, for those who only look at it: nothing is downloaded.
+
+    A path that does not exist is returned as it is; whoever opens it says so.
+    """
+    path = Path(model).expanduser()
+    if model == BUILTIN and not path.exists():
+        return BUILTIN_FOLDER
+    hub_id = None if path.exists() or looks_like_path(model) else parse_hub_id(model)
+    if hub_id is None:
+        return path
+    from fairway.registry.hub import cache_folder
+    from fairway.registry.hub_cache import cached_model
+
+    return cached_model(cache_folder(), hub_id) or path
+
+
 def _builtin() -> Located:
     if not (BUILTIN_FOLDER / "config.json").is_file():
         raise ModelNotFound(
