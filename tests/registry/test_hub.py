@@ -105,6 +105,16 @@ def test_a_partial_file_is_continued_by_range(hub: Hub, client):
     assert (Path(found["path"]) / "model.safetensors").read_bytes() == WEIGHTS
 
 
+def test_a_partial_file_that_is_too_long_starts_over(hub: Hub, client):
+    hub.repos["org/name"] = folder()
+    found = client.resolve("org/name")
+    blob = (Path(found["path"]) / "model.safetensors").resolve()
+    blob.with_name(blob.name + ".fairway-partial").write_bytes(WEIGHTS + b"more")
+    blob.unlink()
+    (Path(found["path"]) / "model.safetensors").unlink()
+    assert Path(client.resolve("org/name")["path"], "model.safetensors").read_bytes() == WEIGHTS
+
+
 def test_a_server_without_ranges_starts_over(hub: Hub, client):
     hub.repos["org/name"] = folder()
     found = client.resolve("org/name")

@@ -141,7 +141,10 @@ class Fetcher:
         blob = self._folder / "blobs" / digest
         blob.parent.mkdir(parents=True, exist_ok=True)
         partial = blob.with_name(digest + PARTIAL_SUFFIX)
-        with WeakFileLock(partial.with_suffix(".lock")):
+        # The library's own lock for this blob, so that other tools wait for us and we for them.
+        lock = self._folder.parent / ".locks" / self._folder.name / f"{digest}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(lock):
             if not blob.exists():
                 self._continue(file, partial)
                 _check_digest(file, digest, partial)
@@ -152,9 +155,13 @@ class Fetcher:
         from huggingface_hub.file_download import http_get
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
+        if partial.is_file() and partial.stat().st_size > (file.num_bytes or 0):
+            partial.unlink()
         with CountedFile(partial, lambda count: self._report(file, count)) as out:
             done = out.seek(0, io.SEEK_END)
             self._report(file, done)
+            if done == file.num_bytes:
+                return
             http_get(
                 hf_hub_url(self._repo, file.name, revision=self._commit),
                 out,
