@@ -281,6 +281,28 @@ def test_after_a_mistake_of_our_own_all_end_and_the_engine_starts_afresh() -> No
     assert engine.stats().requests_total == {"error": 1, "length": 1}
 
 
+def test_an_end_that_was_reached_before_a_mistake_is_told_nevertheless(monkeypatch) -> None:
+    engine = engine_with()
+    engine.add(Request(PROMPT, greedy(max_tokens=1), id="a"))
+    engine.add(Request(range(9), greedy(), id="b"))
+    advance = engine.scheduler.advance
+    monkeypatch.setattr(engine.scheduler, "advance", lambda r, n: advance(r, n) if r.id == "a" else 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.step()
+    events = engine.fail("The engine made a mistake.")
+    assert [(event.request_id, event.finish_reason) for event in events] == [("a", "length"), ("b", "error")]
+    engine.check()
+
+
+def test_a_request_is_answered_once() -> None:
+    engine = engine_with()
+    request = Request(PROMPT, greedy())
+    engine.add(request)
+    drain(engine)
+    with pytest.raises(InternalError, match="answered before"):
+        engine.add(request)
+
+
 def test_check_sees_what_is_wrong() -> None:
     engine = engine_with()
     engine.add(Request(PROMPT, greedy(), id="a"))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from fairway.engine.request import Request
 from fairway.engine.runner import Runner
-from fairway.errors import Busy, ContextExceeded, RequestError
+from fairway.errors import Busy, ContextExceeded, InternalError, RequestError
 
 _RECENT = 32
 
@@ -88,6 +88,8 @@ class Door:
 
     def enter(self, request: Request) -> None:
         """Lets `request` in. Raises ContextExceeded, RequestError or Busy."""
+        if request.finish_reason is not None or request.num_output:
+            raise InternalError(f"Request {request.id} was answered before; make a new one.")
         self.capacity.fit(request)
         with self._lock:
             self._refuse_if_full()

@@ -41,6 +41,8 @@ class Engine:
         self.scheduler = Scheduler(KVCache(runner.num_blocks, runner.block_size), self.limits)
         self._stopwatch = Stopwatch(listener) if listener is not None else None
         self._in_flight: Batch | None = None
+        self._untold: list[TokenEvent] = []
+        """Survives a step that fails half way, so that nobody's end is lost."""
         self._num_generated = 0
         self._num_finished: Counter[str] = Counter()
 
@@ -76,7 +78,11 @@ class Engine:
     ) -> TokenEvent | None:
         """Ends a request wherever it is; its blocks are free at once. None if it has ended already."""
         request = self.scheduler.requests.get(request_id)
-        return None if request is None else self._told([self._end(request, reason, error)])[0]
+        if request is None:
+            return None
+        self._end(request, reason, error)
+        [event] = self._told()
+        return event
 
     def fail(self, message: str) -> list[TokenEvent]:
         """After `step` raised: ends the requests of the batch that failed, and the engine can go on.
@@ -84,13 +90,15 @@ class Engine:
         If it was not the batch that failed, the engine's own state is in doubt: all requests end and
         the cache is forgotten.
         """
+        failed = list(self.scheduler.requests.values())
         if self._in_flight is not None:
             failed = [self.scheduler.requests[chunk.request_id] for chunk in self._in_flight.chunks]
             self._in_flight = None
-            return self._told([self._end(request, "error", message) for request in failed])
-        failed = list(self.scheduler.requests.values())
-        self.scheduler.start_afresh(KVCache(self.runner.num_blocks, self.runner.block_size))
-        return self._told([self._end(request, "error", message) for request in failed])
+        else:
+            self.scheduler.start_afresh(KVCache(self.runner.num_blocks, self.runner.block_size))
+        for request in failed:
+            self._end(request, "error", message)
+        return self._told()
 
     def stats(self) -> EngineStats:
         scheduler, cache = self.scheduler, self.scheduler.cache
@@ -157,30 +165,29 @@ class Engine:
 
     def _commit(self, batch: Batch, samples: list[Sample]) -> list[TokenEvent]:
         self._in_flight = None
-        events = []
         for chunk, choice in zip(batch.chunks, samples, strict=True):
             request = self.scheduler.requests[chunk.request_id]
             self.scheduler.advance(request, chunk.num_tokens)
             if choice is not NOTHING:
-                events.append(self._append(request, choice))
+                self._append(request, choice)
             elif request.num_new == 0:
-                events.append(self._end(request, "length"))
-        return self._told(events)
+                self._end(request, "length")
+        return self._told()
 
-    def _append(self, request: Request, choice: Sample) -> TokenEvent:
+    def _append(self, request: Request, choice: Sample) -> None:
         if choice.token_id is None:
-            return self._end(request, "error", choice.error)
+            self._end(request, "error", choice.error)
+            return
         request.token_ids.append(choice.token_id)
         self._num_generated += 1
         reason = request.end
-        if reason is None:
-            return token_event(request, choice)
-        self._forget(request, reason)
-        return token_event(request, choice)
+        if reason is not None:
+            self._forget(request, reason)
+        self._untold.append(token_event(request, choice))
 
-    def _end(self, request: Request, reason: FinishReason, error: str | None = None) -> TokenEvent:
+    def _end(self, request: Request, reason: FinishReason, error: str | None = None) -> None:
         self._forget(request, reason)
-        return token_event(request, NOTHING, error)
+        self._untold.append(token_event(request, NOTHING, error))
 
     def _forget(self, request: Request, reason: FinishReason) -> None:
         request.finish_reason = reason
@@ -188,7 +195,9 @@ class Engine:
         self.door.leave(request.id)
         self._num_finished[reason] += 1
 
-    def _told(self, events: list[TokenEvent]) -> list[TokenEvent]:
+    def _told(self) -> list[TokenEvent]:
+        """What has happened since it was last told."""
+        events, self._untold = self._untold, []
         if self._stopwatch is not None:
             self._stopwatch.happened(events)
         return events

@@ -1,4 +1,7 @@
-"""How much one step and the engine may hold: the user's wishes, and what the runner allows of them."""
+"""How much one step and the engine may hold: the user's wishes, and what the runner allows of them.
+
+The rule: whoever is let to run is sure of one token and one output in every step.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class StepLimits:
-    """What holds. Every running request is sure of one token and one output in each step."""
+    """What holds."""
 
     max_tokens: int
     max_sequences: int

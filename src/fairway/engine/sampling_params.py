@@ -1,4 +1,7 @@
-"""What a request asks of the sampler. Field names are OpenAI's and vLLM's."""
+"""What a request asks of the sampler. Field names are OpenAI's and vLLM's.
+
+The rule: what is impossible is refused here, once, so that nobody below has to look again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The engine in numbers, at one moment. Field names are those of `runtimes.protocol.RuntimeStats`."""
+"""The engine in numbers, at one moment.
+
+Immutable, so that the worker can hand it to other threads; totals count from the engine's start.
+"""
 
 from __future__ import annotations
 
