@@ -88,7 +88,7 @@ def test_before_the_body_is_complete(slow):
     assert Scrape(server.url)("answers_total") == 0
 
 
-def test_a_client_that_stops_reading_counts_as_gone():
+def test_a_client_that_stops_reading_counts_as_gone(caplog):
     runtime = make_runtime(context=60_000, num_blocks=8192)
     with serving(runtime, send_timeout_s=0.3) as server:
         connection = connect(server.address)
@@ -98,6 +98,8 @@ def test_a_client_that_stops_reading_counts_as_gone():
         eventually(lambda: runtime.stats().generated_tokens_total > 100)
         eventually(lambda: is_idle(runtime), within_s=20)
         eventually(lambda: Scrape(server.url)("answers_total", finish_reason="abort") == 8)
+        eventually(lambda: server.num_connections == 0)
+        assert caplog.text == ""
         connection.close()
 
 

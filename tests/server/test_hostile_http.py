@@ -178,6 +178,24 @@ def test_garbage_after_a_running_stream_does_not_get_into_it():
         eventually(lambda: runtime.stats().num_running == 0)
 
 
+def test_a_refused_client_cannot_upload_forever():
+    with serving(make_runtime(), api_keys=("k",), max_body_bytes=100_000) as server:
+        with connect(server.address) as connection, pytest.raises(OSError):
+            head = b"POST /tokenize HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            connection.sendall(head)
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                connection.sendall(b"2710\r\n" + b" " * 10_000 + b"\r\n")
+        eventually(lambda: server.num_connections == 0)
+
+
+def test_a_small_body_that_is_refused_keeps_the_connection():
+    with serving(make_runtime(), api_keys=("k",)) as server, httpx.Client(base_url=server.url) as client:
+        for _ in range(3):
+            assert client.post("/tokenize", json={"prompt": "x" * 50_000}).status_code == 401
+        assert server.num_connections == 1
+
+
 def test_pipelined_requests_are_answered_in_order(strict):
     one = post_bytes("/v1/chat/completions", CHAT)
     with connect(strict.address) as connection:

@@ -28,7 +28,9 @@ class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with limits. `protocol_for` fills in the settings."""
 
     max_header_bytes: ClassVar[int]
+    max_body_bytes: ClassVar[int]
     read_timeout_s: ClassVar[float]
+    send_timeout_s: ClassVar[float]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  uvicorn's own signature
         super().__init__(*args, **kwargs)
@@ -37,6 +39,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_headers = True
         self._header_bytes = 0
         self._body_bytes = 0
+        self._progress_bytes = 0
         self._refusal: FairwayError | None = None
         self._read_timer: asyncio.TimerHandle | None = None
 
@@ -65,7 +68,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.reading = self._in_headers = True
-        self._header_bytes = self._body_bytes = 0
+        self._header_bytes = self._body_bytes = self._progress_bytes = 0
+        self.scope["state"]["hang_up"] = self.hang_up
 
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -77,6 +81,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
+        self._progress_bytes += len(body)
+        if self.cycle.response_complete and self._body_bytes > self.max_body_bytes:
+            self.transport.close()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -98,6 +105,12 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.write(_raw_response(error))
         self.transport.close()
 
+    def hang_up(self) -> None:
+        """For a client that does not read: nothing more is sent, and what was written is dropped."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        self.transport.abort()
+
     def _too_large(self) -> HeadersTooLarge:
         return HeadersTooLarge(f"The request line and headers are above {self.max_header_bytes} bytes.")
 
@@ -112,8 +125,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _read_timed_out(self) -> None:
         self._read_timer = None
-        if self._body_bytes >= PROGRESS_BYTES:
-            self._body_bytes = 0
+        if self._progress_bytes >= PROGRESS_BYTES or self.pipeline:
+            self._progress_bytes = 0
             self._arm()
         elif self._header_bytes or not self._in_headers:
             self.refuse(ReadTimeout(f"The request was not complete after {self.read_timeout_s:g} seconds."))
@@ -143,17 +156,21 @@ class LingeringTransport:
         if self._is_closing:
             return
         self._is_closing = True
-        if not self._protocol.reading or self._transport.is_closing():
+        later = self._protocol.loop.call_later
+        if self._protocol.reading and not self._transport.is_closing():
+            self._transport.write_eof()
+            self._transport.resume_reading()
+            later(LINGER_S, self._transport.close)
+        else:
             self._transport.close()
-            return
-        self._transport.write_eof()
-        self._transport.resume_reading()
-        self._protocol.loop.call_later(LINGER_S, self._transport.close)
+        if self._transport.get_write_buffer_size():
+            later(self._protocol.send_timeout_s, self._transport.abort)
 
 
 def protocol_for(settings: ServerSettings) -> type[LimitedProtocol]:
     """The protocol class uvicorn makes one instance of per connection."""
-    limits = {"max_header_bytes": settings.max_header_bytes, "read_timeout_s": settings.read_timeout_s}
+    names = ("max_header_bytes", "max_body_bytes", "read_timeout_s", "send_timeout_s")
+    limits = {name: getattr(settings, name) for name in names}
     return type("Protocol", (LimitedProtocol,), limits)
 
 

@@ -54,14 +54,14 @@ class OriginLayer:
             return
         raise OriginRefused(
             f"This server does not answer to the name {name[:100]!r}.",
-            hint="Add it to allowed_hosts, or set a key.",
+            hint="Name it in FAIRWAY_SERVER_ALLOWED_HOSTS, or set a key.",
         )
 
     def _check_origin(self, origin: str) -> None:
         if "*" not in self._origins and origin.lower() not in self._origins:
             raise OriginRefused(
                 f"Pages of {origin[:100]!r} may not use this server.",
-                hint="Add the origin to allowed_origins.",
+                hint="Allow it with --allow-origin.",
             )
 
 

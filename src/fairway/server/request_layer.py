@@ -44,7 +44,7 @@ class RequestLayer:
         try:
             await self._app(scope, receive, exchange.send)
         except ClientGone:
-            log.info("%s: the client left.", exchange.id)
+            exchange.hang_up()
         except asyncio.CancelledError:
             await exchange.fail(Busy(STOPPING, hint="Ask again in a moment."), receive)
         except Exception as error:  # noqa: BLE001  the last line of defence; it is logged and told
@@ -79,12 +79,17 @@ class _Exchange:
             headers.update(self._state.get("answer_headers", {}))
         await self._send(message)
 
+    def hang_up(self) -> None:
+        """The client left, or is there and reads no more; then the connection says so."""
+        log.info("%s: the client left.", self.id)
+        if self.status is not None and "hang_up" in self._state:
+            self._state["hang_up"]()
+
     async def fail(self, error: BaseException, receive: Receive) -> None:
         shown = _shown(error, self._scope)
         if shown is not error and shown.status >= 500:
-            log.error(
-                "%s: %s %s failed.", self.id, self._scope["method"], self._scope["path"], exc_info=error
-            )
+            path = self._scope["path"]
+            log.error("%s: %s %r failed.", self.id, self._scope["method"], path, exc_info=error)
         if self.status is None:
             await error_response(shown)(self._scope, receive, self.send)
 

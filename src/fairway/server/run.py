@@ -51,6 +51,10 @@ class ServerThread:
     def url(self) -> str:
         return self.address.url
 
+    @property
+    def num_connections(self) -> int:
+        return len(self._server.server_state.connections)
+
     def __enter__(self) -> ServerThread:
         self._thread.start()
         if not self._ready.wait(30):
