@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import click
 import pytest
@@ -34,13 +33,20 @@ def test_help_imports_nothing_heavy():
     assert not HEAVY & set(loaded.split())
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="times a child by getrusage")
 def test_help_answers_at_once():
-    """Under 0.2 s on a quiet machine; the best of several, because others share this one."""
+    """Under 0.2 s, counted in processor time: others may share this machine."""
+    import resource
+
+    def spent() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = spent()
         fairway("--help")
-        times.append(time.perf_counter() - start)
+        times.append(spent() - before)
     assert min(times) < 0.2
 
 
