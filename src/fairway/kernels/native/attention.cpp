@@ -14,6 +14,8 @@ namespace {
 constexpr std::size_t kUnitVectors = 4;
 constexpr std::size_t kUnit = kUnitVectors * kLanes;
 constexpr std::size_t kSegmentUnits = 16;
+constexpr std::size_t kStreamedRows = 16;  // up to here keys are read faster than computed with
+constexpr std::size_t kLine = 64;
 constexpr float kNever = -__builtin_inff();
 
 // A partial softmax over some keys: the largest score, the sum of weights by lane, weighted values.
@@ -144,11 +146,26 @@ struct Attend {
         KeyVector vectors[kUnitVectors];
         const std::size_t count = to - from;
         for (std::size_t v = 0; v < count; ++v) vectors[v] = key_vector(from + v);
+        if (rows <= kStreamedRows) prefetch_vectors(to);
         for (std::size_t v = 0; v < count; v += kQueryVectors)
             score<kQueryVectors>(vectors + v, v, smaller(kQueryVectors, count - v));
         for (std::size_t r = 0; r < rows; ++r) weigh(r, vectors, count);
         for (std::size_t d = 0; d < padded; d += kValueVectors * kLanes)
             collect<kValueVectors>(vectors, count, d, smaller(kValueVectors, (padded - d) / kLanes));
+    }
+
+    // A decoding step reads each key once, from blocks that lie anywhere: ask for the next ones early.
+    void prefetch_vectors(std::size_t from) const {
+        const std::size_t end = smaller(vector_of(last_key) + 1, from + kUnitVectors);
+        const std::size_t key_stride = vectors_per_block(layout) * kLanes * sizeof(Element);
+        for (std::size_t v = from; v < end; ++v) {
+            const KeyVector next = key_vector(v);
+            const auto* k = reinterpret_cast<const char*>(keys(next));
+            const auto* x = reinterpret_cast<const char*>(values(next));
+            const std::size_t step = key_stride < kLine ? kLine : key_stride;
+            for (std::size_t at = 0; at < layout.head_size * key_stride; at += step) prefetch(k + at);
+            for (std::size_t at = 0; at < kLanes * padded * sizeof(Element); at += kLine) prefetch(x + at);
+        }
     }
 
     // scores[row][16 * at ...] = q . k for `count` key vectors

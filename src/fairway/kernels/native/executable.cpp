@@ -18,12 +18,12 @@ Executable::Executable(std::shared_ptr<Team> team, const Kernels& kernels, const
                        const Limits& limits, const std::vector<std::size_t>& widths, const std::vector<bool>& outputs)
     : team_(std::move(team)), kernels_(kernels), cache_(cache), limits_(limits), widths_(widths), outputs_(outputs) {
     for (std::size_t i = 0; i < widths.size(); ++i)
-        buffers_.emplace_back(widths[i] * (outputs[i] ? limits.outputs : limits.tokens) * sizeof(float));
+        buffers_.push_back(arena_.take(widths[i] * (outputs[i] ? limits.outputs : limits.tokens) * sizeof(float)));
     const CacheLayout layout{cache.block_size, cache.kv_heads, cache.head_size, cache.half};
     const std::size_t element = cache.half ? 2 : 4;
     for (std::size_t layer = 0; layer < cache.layers; ++layer) {
-        keys_.emplace_back(key_index(layout, cache.blocks, 0) * element);
-        values_.emplace_back(value_index(layout, cache.blocks, 0) * element);
+        keys_.push_back(arena_.take(key_index(layout, cache.blocks, 0) * element));
+        values_.push_back(arena_.take(value_index(layout, cache.blocks, 0) * element));
     }
     run_.threads = team_->size();
 }

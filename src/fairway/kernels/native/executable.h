@@ -77,6 +77,7 @@ class Executable {
     Limits limits_;
     std::vector<std::size_t> widths_;
     std::vector<bool> outputs_;
+    Arena arena_;
     std::vector<Memory> buffers_, keys_, values_, kept_;
     std::vector<std::unique_ptr<Angles>> angles_;
     std::vector<std::unique_ptr<QuantizedView>> quantized_;

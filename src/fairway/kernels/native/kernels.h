@@ -13,25 +13,33 @@ constexpr std::size_t kGroup = 32;  // columns that share an activation scale
 
 enum class WeightType : int { f32, f16, bf16, int8, int4 };
 
-// A packed matrix. Dense: per tile and column 16 values. int8 and int4: per tile all values, then
-// all scales, then all offsets. Values of a group of 32 columns: int8 has 8 lines of 64 bytes, byte
-// 4r+b of line j is row r, column 4j+b, plus 128; int4 has 4 lines, with column 8j+b in the low and
-// 8j+4+b in the high half. Scales and offsets are 16 float16 per group of `group` columns.
+// A packed matrix: tile after tile, and a tile is read as one stream, strictly upwards.
+//
+// Dense: per tile and column 16 values. int8 and int4: per tile and chunk of 64 columns the codes,
+// the scales, the offsets. Codes of a group of 32 columns: int8 has 8 lines of 64 bytes, byte 4r+b of
+// line j is row r, column 4j+b, plus 128; int4 has 4 lines, with column 8j+b in the low and 8j+4+b in
+// the high half. Scales and offsets are float16, 16 for every `group` columns. Rows and columns that
+// pad the matrix have scale 0.
 struct Weights {
     WeightType type = WeightType::f32;
     std::size_t rows = 0;
     std::size_t columns = 0;
     std::size_t tiles = 0;
-    std::size_t groups = 0;  // of 32 columns, the last one padded with weights that count as 0
+    std::size_t groups = 0;  // of 32 columns, the last one padded
     std::size_t group = kGroup;
     bool has_offsets = false;
     bool centred = true;  // int4 codes count from 8
     float factor = 1;     // a power of two that multiplies every scale and offset
     std::size_t tile_bytes = 0;
-    std::size_t scales_at = 0;   // bytes from the start of a tile
+    std::size_t chunk_bytes = 0;
+    std::size_t scales_at = 0;  // bytes from the start of a chunk
     std::size_t offsets_at = 0;
     const std::uint8_t* data = nullptr;
 };
+
+constexpr std::size_t kChunk = 2 * kGroup;
+
+static inline std::size_t code_bytes(const Weights& w) { return w.type == WeightType::int4 ? 256 : 512; }  // of a group
 
 // Activations as int8, row after row. `starts` is -8 times the sum of a group, `sums` is scale
 // times the sum; the half_ arrays hold the same per 16 columns.

@@ -20,7 +20,8 @@ struct FloatBlock {
     template <int Tiles, int Tokens>
     static void run(const LinearTask& task, std::size_t tile, std::size_t token) {
         const Weights& w = *task.weights;
-        const std::uint8_t* at = w.data + tile * w.tile_bytes;
+        const std::uint8_t* at[Tiles];
+        for (int i = 0; i < Tiles; ++i) at[i] = w.data + (tile + static_cast<std::size_t>(i)) * w.tile_bytes;
         const float* x = row_of(task.x, token);
         Floats sum[Tiles][Tokens];
         for (int i = 0; i < Tiles; ++i)
@@ -28,7 +29,7 @@ struct FloatBlock {
         for (std::size_t k = 0; k < w.columns; ++k) {
             Floats weight[Tiles];
 #pragma GCC unroll 2
-            for (int i = 0; i < Tiles; ++i) weight[i] = weights(at + static_cast<std::size_t>(i) * w.tile_bytes, k);
+            for (int i = 0; i < Tiles; ++i) weight[i] = weights(at[i], k);
 #pragma GCC unroll 8
             for (int m = 0; m < Tokens; ++m) {
                 const Floats value = splat(x[static_cast<std::size_t>(m) * task.x.stride + k]);

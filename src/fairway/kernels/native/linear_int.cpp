@@ -7,19 +7,7 @@ namespace fairway::FAIRWAY_ISA {
 namespace {
 
 constexpr std::size_t kLine = 64;
-
-// The parts of a packed tile.
-struct Tile {
-    const std::uint8_t* values;
-    const std::uint16_t* scales;
-    const std::uint16_t* offsets;
-};
-
-Tile tile_at(const Weights& w, std::size_t tile) {
-    const std::uint8_t* start = w.data + tile * w.tile_bytes;
-    return {start, reinterpret_cast<const std::uint16_t*>(start + w.scales_at),
-            reinterpret_cast<const std::uint16_t*>(start + w.offsets_at)};
-}
+constexpr std::size_t kScaleBytes = kTile * 2;
 
 template <int Bits, int Group, bool Offsets, bool Centred>
 struct IntBlock {
@@ -28,27 +16,53 @@ struct IntBlock {
     static constexpr std::size_t lines = Bits;             // of 64 bytes, in 32 columns
     static constexpr std::size_t parts = kGroup / Group;   // scales in 32 columns
     static constexpr std::size_t lines_in_part = lines / parts;
+    static constexpr std::size_t group_bytes = lines * kLine;
+    static constexpr std::size_t scales_bytes = 2 * parts * kScaleBytes;  // of a chunk
+    static constexpr std::size_t chunk_bytes = 2 * group_bytes + scales_bytes * (Offsets ? 2 : 1);
 
     template <int Tiles, int Tokens>
     static void run(const LinearTask& task, std::size_t tile, std::size_t token) {
         const Weights& w = *task.weights;
         Floats sum[Tiles][Tokens];
-        Tile at[Tiles];
+        const std::uint8_t* at[Tiles];
         for (int i = 0; i < Tiles; ++i) {
-            at[i] = tile_at(w, tile + static_cast<std::size_t>(i));
+            at[i] = w.data + (tile + static_cast<std::size_t>(i)) * w.tile_bytes;
             for (int m = 0; m < Tokens; ++m) sum[i][m] = splat(0.0f);
         }
-        for (std::size_t g = 0; g < w.groups; ++g)
-            for (std::size_t part = 0; part < parts; ++part) add_part<Tiles, Tokens>(task.quantized, at, sum, token, g, part);
+        const std::size_t first = token * w.groups;
+        std::size_t g = 0;
+        for (; g + 2 <= w.groups; g += 2) add_chunk<2>(task.quantized, at, sum, first + g);
+        if (g < w.groups) add_chunk<1>(task.quantized, at, sum, first + g);
         for (int i = 0; i < Tiles; ++i)
             for (int m = 0; m < Tokens; ++m)
                 finish(task, tile + static_cast<std::size_t>(i), token + static_cast<std::size_t>(m), sum[i][m], w.factor);
     }
 
+    // The groups of a chunk, and moves on to the next; `first` is the group of the first token.
+    template <int Groups, int Tiles, int Tokens>
+    static inline void add_chunk(const Quantized& x, const std::uint8_t* (&at)[Tiles], Floats (&sum)[Tiles][Tokens],
+                                 std::size_t first) {
+#pragma GCC unroll 2
+        for (std::size_t g = 0; g < Groups; ++g)
+#pragma GCC unroll 2
+            for (std::size_t part = 0; part < parts; ++part) {
+                const std::uint8_t *codes[Tiles], *scales[Tiles];
+#pragma GCC unroll 2
+                for (int i = 0; i < Tiles; ++i) {
+                    codes[i] = at[i] + g * group_bytes;
+                    scales[i] = at[i] + 2 * group_bytes + (g * parts + part) * kScaleBytes;
+                }
+                add_part<Tiles, Tokens>(x, codes, scales, sum, first + g, part);
+            }
+#pragma GCC unroll 2
+        for (int i = 0; i < Tiles; ++i) at[i] += chunk_bytes;
+    }
+
+    // `first` is the group of the first token.
     template <int Tiles, int Tokens>
-    static inline void add_part(const Quantized& x, const Tile (&at)[Tiles], Floats (&sum)[Tiles][Tokens],
-                                std::size_t token, std::size_t g, std::size_t part) {
-        const std::size_t first = token * x.groups + g;  // the group of the first token
+    static inline void add_part(const Quantized& x, const std::uint8_t* const (&codes)[Tiles],
+                                const std::uint8_t* const (&scales)[Tiles], Floats (&sum)[Tiles][Tokens],
+                                std::size_t first, std::size_t part) {
         const std::int32_t* starts = parts == 1 ? x.starts : x.half_starts;
         Dot<Bits, Centred> dot[Tiles][Tokens];
 #pragma GCC unroll 8
@@ -62,10 +76,10 @@ struct IntBlock {
             const std::size_t line = part * lines_in_part + j;
             Bytes bytes[Tiles];
 #pragma GCC unroll 2
-            for (int i = 0; i < Tiles; ++i) bytes[i] = load_line(at[i].values + (g * lines + line) * kLine);
+            for (int i = 0; i < Tiles; ++i) bytes[i] = load_line(codes[i] + line * kLine);
             add_line<Tiles, Tokens>(dot, bytes, values + line * (32 / Bits), x.groups * kGroup);
         }
-        add_scaled<Tiles, Tokens>(x, at, sum, dot, first, g * parts + part, part);
+        add_scaled<Tiles, Tokens>(x, scales, sum, dot, first, part);
     }
 
     // One line holds 4 columns of int8, or 8 of int4: the low halves, then the high halves.
@@ -91,14 +105,15 @@ struct IntBlock {
     }
 
     template <int Tiles, int Tokens>
-    static inline void add_scaled(const Quantized& x, const Tile (&at)[Tiles], Floats (&sum)[Tiles][Tokens],
-                                  const Dot<Bits, Centred> (&dot)[Tiles][Tokens], std::size_t first,
-                                  std::size_t weight_part, std::size_t part) {
+    static inline void add_scaled(const Quantized& x, const std::uint8_t* const (&scales)[Tiles],
+                                  Floats (&sum)[Tiles][Tokens], const Dot<Bits, Centred> (&dot)[Tiles][Tokens],
+                                  std::size_t first, std::size_t part) {
         Floats scale[Tiles], offset[Tiles];
 #pragma GCC unroll 2
         for (int i = 0; i < Tiles; ++i) {
-            scale[i] = load(at[i].scales + weight_part * kTile);
-            if constexpr (Offsets) offset[i] = load(at[i].offsets + weight_part * kTile);
+            const auto* halves = reinterpret_cast<const std::uint16_t*>(scales[i]);
+            scale[i] = load(halves);
+            if constexpr (Offsets) offset[i] = load(halves + scales_bytes / 2);
         }
         const float* sums = parts == 1 ? x.sums : x.half_sums;
 #pragma GCC unroll 8

@@ -15,6 +15,12 @@ constexpr std::size_t kLine = 64;
 
 std::size_t up_to(std::size_t n, std::size_t step) { return (n + step - 1) / step * step; }
 
+// All weights of the process, packed next to each other.
+Arena& arena() {
+    static Arena shared;
+    return shared;
+}
+
 std::size_t element_bytes(WeightType type) { return type == WeightType::f32 ? 4 : 2; }
 
 Weights shape(WeightType type, std::size_t rows, std::size_t columns) {
@@ -40,32 +46,44 @@ float factor_for(const GroupedSource& s) {
     return std::ldexp(1.0f, std::clamp(exponent - 15, -120, 120));
 }
 
-// Byte and shift of a value within the codes of its tile.
+// Byte and shift of a code, from the start of its tile.
 struct Place {
     std::size_t byte;
     int shift;
 };
 
-Place place_of(bool int4, std::size_t lane, std::size_t column) {
-    const std::size_t quad = column / 4, inner = column % 4;
-    if (!int4) return {quad * kLine + 4 * lane + inner, 0};
-    return {quad / 2 * kLine + 4 * lane + inner, quad % 2 ? 4 : 0};
+Place place_of(const Weights& w, std::size_t lane, std::size_t column) {
+    const std::size_t chunk = column / kChunk * w.chunk_bytes + column % kChunk / kGroup * code_bytes(w);
+    const std::size_t quad = column % kGroup / 4, inner = 4 * lane + column % 4;
+    if (w.type == WeightType::int8) return {chunk + quad * kLine + inner, 0};
+    return {chunk + quad / 2 * kLine + inner, quad % 2 ? 4 : 0};
 }
 
-void pack_codes(const GroupedSource& s, std::size_t row, std::uint8_t* tile) {
+// The scale of a column's group, from the start of its tile; the offset lies as far behind.
+std::size_t scale_place(const Weights& w, std::size_t lane, std::size_t column) {
+    const std::size_t number = column % kChunk / w.group * kTile + lane;
+    return column / kChunk * w.chunk_bytes + w.scales_at + number * 2;
+}
+
+void pack_codes(const GroupedSource& s, const Weights& w, std::size_t row, std::uint8_t* tile) {
     const std::uint8_t* values = s.values + row * s.columns;
-    const std::size_t lane = row % kTile;
     for (std::size_t c = 0; c < s.columns; ++c) {
-        const Place place = place_of(s.int4, lane, c);
+        const Place place = place_of(w, row % kTile, c);
         const unsigned code = s.int4 ? (values[c] & 15u) << place.shift : values[c] ^ 0x80u;
         tile[place.byte] = static_cast<std::uint8_t>(s.int4 ? tile[place.byte] | code : code);
     }
 }
 
-void pack_scales(const GroupedSource& s, const float* scales, float factor, std::size_t row, std::uint8_t* at) {
-    auto* out = reinterpret_cast<std::uint16_t*>(at);
+void pack_scales(const GroupedSource& s, const Weights& w, std::size_t row, std::uint8_t* tile) {
     const std::size_t count = up_to(s.columns, s.group) / s.group;
-    for (std::size_t g = 0; g < count; ++g) out[g * kTile + row % kTile] = to_f16(scales[row * count + g] / factor);
+    for (std::size_t g = 0; g < count; ++g) {
+        std::uint8_t* at = tile + scale_place(w, row % kTile, g * s.group);
+        const std::uint16_t scale = to_f16(s.scales[row * count + g] / w.factor);
+        std::memcpy(at, &scale, 2);
+        if (!s.offsets) continue;
+        const std::uint16_t offset = to_f16(s.offsets[row * count + g] / w.factor);
+        std::memcpy(at + w.offsets_at - w.scales_at, &offset, 2);
+    }
 }
 
 // All tiles of a matrix, shared out over the team.
@@ -90,7 +108,8 @@ void pack_dense(const Element* values, const Weights& w, std::uint8_t* data, std
 
 }  // namespace
 
-Matrix::Matrix(const Weights& weights) : weights_(weights), memory_(weights.tiles * weights.tile_bytes) {
+Matrix::Matrix(const Weights& weights)
+    : weights_(weights), memory_(arena().take(weights.tiles * weights.tile_bytes)) {
     weights_.data = memory_.as<std::uint8_t>();
 }
 
@@ -115,18 +134,18 @@ std::shared_ptr<Matrix> Matrix::grouped(const GroupedSource& source, Team& team)
     w.has_offsets = source.offsets != nullptr;
     w.centred = source.centred;
     w.factor = factor_for(source);
-    const std::size_t scale_bytes = w.groups * (kGroup / w.group) * kTile * 2;
-    w.scales_at = w.groups * kTile * (source.int4 ? kGroup / 2 : kGroup);
+    const std::size_t scale_bytes = kChunk / w.group * kTile * 2;
+    w.scales_at = 2 * code_bytes(w);
     w.offsets_at = w.scales_at + scale_bytes;
-    w.tile_bytes = up_to(w.offsets_at + (w.has_offsets ? scale_bytes : 0), kLine);
+    w.chunk_bytes = w.offsets_at + (w.has_offsets ? scale_bytes : 0);
+    w.tile_bytes = up_to(w.groups, 2) / 2 * w.chunk_bytes;
     std::shared_ptr<Matrix> made(new Matrix(w));
     auto* data = made->memory_.as<std::uint8_t>();
     for_tiles(team, w.tiles, [&](std::size_t tile) {
         std::uint8_t* at = data + tile * w.tile_bytes;
         for (std::size_t row = tile * kTile; row < std::min(w.rows, (tile + 1) * kTile); ++row) {
-            pack_codes(source, row, at);
-            pack_scales(source, source.scales, w.factor, row, at + w.scales_at);
-            if (source.offsets) pack_scales(source, source.offsets, w.factor, row, at + w.offsets_at);
+            pack_codes(source, w, row, at);
+            pack_scales(source, w, row, at);
         }
     });
     return made;
@@ -154,15 +173,18 @@ void Matrix::take_dense(const std::uint8_t* tile, std::size_t lane, float scale,
 
 void Matrix::take_grouped(const std::uint8_t* tile, std::size_t lane, float scale, float* out) const {
     const bool int4 = weights_.type == WeightType::int4;
-    const auto* scales = reinterpret_cast<const std::uint16_t*>(tile + weights_.scales_at);
-    const auto* offsets = reinterpret_cast<const std::uint16_t*>(tile + weights_.offsets_at);
     const int zero = int4 ? (weights_.centred ? 8 : 0) : 128;
+    const auto half_at = [&](std::size_t at) {
+        std::uint16_t half;
+        std::memcpy(&half, tile + at, 2);
+        return from_f16(half) * weights_.factor;
+    };
     for (std::size_t c = 0; c < weights_.columns; ++c) {
-        const std::size_t g = c / weights_.group * kTile + lane;
-        const Place place = place_of(int4, lane, c);
+        const Place place = place_of(weights_, lane, c);
+        const std::size_t scale_at = scale_place(weights_, lane, c);
         const int code = tile[place.byte] >> place.shift & (int4 ? 15 : 255);
-        float value = from_f16(scales[g]) * weights_.factor * static_cast<float>(code - zero);
-        if (weights_.has_offsets) value += from_f16(offsets[g]) * weights_.factor;
+        float value = half_at(scale_at) * static_cast<float>(code - zero);
+        if (weights_.has_offsets) value += half_at(scale_at + weights_.offsets_at - weights_.scales_at);
         out[c] = value * scale;
     }
 }

@@ -1,25 +1,17 @@
-// Memory for weights, caches and buffers: aligned, zeroed by the system on first touch, and in huge
-// pages where the system offers them.
+// Memory for weights, caches and buffers: zeroed, aligned to cache lines, and in huge pages where the
+// system offers them, since streams of weights are cut at every small page.
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
-#include <utility>
+#include <memory>
+#include <mutex>
 
 namespace fairway {
 
 class Memory {
   public:
     Memory() = default;
-    explicit Memory(std::size_t bytes);  // all zeros; throws std::bad_alloc
-    ~Memory();
-    Memory(Memory&& other) noexcept { swap(other); }
-    Memory& operator=(Memory&& other) noexcept {
-        swap(other);
-        return *this;
-    }
-    Memory(const Memory&) = delete;
-    Memory& operator=(const Memory&) = delete;
+    explicit Memory(std::size_t bytes);  // small, on its own; throws std::bad_alloc
 
     std::size_t bytes() const { return bytes_; }
     template <typename T>
@@ -28,14 +20,28 @@ class Memory {
     }
 
   private:
-    void swap(Memory& other) noexcept {
-        std::swap(start_, other.start_);
-        std::swap(bytes_, other.bytes_);
-        std::swap(mapped_, other.mapped_);
-    }
+    friend class Arena;
+    Memory(std::shared_ptr<void> owner, void* start, std::size_t bytes)
+        : owner_(std::move(owner)), start_(start), bytes_(bytes) {}
+    std::shared_ptr<void> owner_;
     void* start_ = nullptr;
     std::size_t bytes_ = 0;
-    bool mapped_ = false;
+};
+
+// Cuts pieces from large mappings. A mapping is returned to the system when its last piece is gone.
+class Arena {
+  public:
+    Memory take(std::size_t bytes);  // throws std::bad_alloc
+
+  private:
+    struct Slab {
+        std::shared_ptr<void> mapping;
+        std::size_t used = 0;
+        std::size_t size = 0;
+    };
+    static std::shared_ptr<Slab> map(std::size_t bytes);
+    std::mutex mutex_;
+    std::weak_ptr<Slab> current_;
 };
 
 }  // namespace fairway

@@ -17,7 +17,7 @@ bool overlap(View a, View b) {
 }  // namespace
 
 const float* Executable::keep(const float* values, std::size_t count, std::size_t padded) {
-    kept_.emplace_back(std::max(count, padded) * sizeof(float));
+    kept_.push_back(arena_.take(std::max(count, padded) * sizeof(float)));
     std::memcpy(kept_.back().as<float>(), values, count * sizeof(float));
     return kept_.back().as<float>();
 }
@@ -48,7 +48,7 @@ const Quantized& Executable::quantized(View x) {
     if (!found) {
         const std::size_t rows = outputs_[x.buffer] ? limits_.outputs : limits_.tokens;
         const std::size_t groups = up_to(x.width, kGroup) / kGroup, count = rows * groups;
-        auto made = std::make_unique<QuantizedView>(QuantizedView{x, Memory(count * (kGroup + 7 * 4 + 64)), {}, false});
+        auto made = std::make_unique<QuantizedView>(QuantizedView{x, arena_.take(count * (kGroup + 7 * 4)), {}, false});
         Quantized& q = made->values;
         q.groups = groups;
         q.values = made->memory.as<std::int8_t>();

@@ -9,6 +9,8 @@ namespace {
 std::size_t ceil_div(std::size_t n, std::size_t d) { return (n + d - 1) / d; }
 
 constexpr std::size_t kItemsPerThread = 24;      // enough to even out threads that are disturbed
+constexpr std::size_t kStreamedRows = 4;  // up to here weights are read faster than computed with
+constexpr std::size_t kStreamedItemsPerThread = 6;
 constexpr std::size_t kTokenBytes = 192 * 1024;  // of activations that stay in the second-level cache
 
 }  // namespace
@@ -36,8 +38,9 @@ LinearStage::LinearStage(const Kernels& kernels, LinearTask task, bool outputs)
 
 std::size_t LinearStage::prepare(const Run& run) {
     rows_ = run.rows(outputs_);
-    const std::size_t wanted = static_cast<std::size_t>(run.threads) * kItemsPerThread;
-    tiles_ = std::clamp<std::size_t>(task_.weights->tiles / wanted / 2 * 2, 2, 64);
+    const std::size_t items = rows_ <= kStreamedRows ? kStreamedItemsPerThread : kItemsPerThread;
+    const std::size_t wanted = static_cast<std::size_t>(run.threads) * items;
+    tiles_ = std::clamp<std::size_t>(task_.weights->tiles / wanted / 2 * 2, 2, 256);
     return rows_ ? ceil_div(task_.weights->tiles, tiles_) : 0;
 }
 
