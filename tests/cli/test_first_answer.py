@@ -34,6 +34,12 @@ def test_a_slow_model_is_not_waited_for(monkeypatch):
     assert check(FakeRuntime(num_words=1000, pause_s=0.05)).num_tokens < 10
 
 
+def test_how_it_reads():
+    assert check(FakeRuntime(num_words=1)).as_text(str.upper) == f"{QUESTION.upper()}\nword0"
+    story = check(FakeRuntime(num_words=1000, has_template=False)).as_text(str.upper)
+    assert story.startswith(f"{OPENING.upper()}word0 ") and story.endswith(" ...")
+
+
 @pytest.mark.parametrize(
     ("runtime", "message"),
     [

@@ -35,6 +35,13 @@ class FirstAnswer:
     is_whole: bool
     """Whether the model had finished; False when it was cut short here."""
 
+    def as_text(self, emphasise: Callable[[str], str]) -> str:
+        """Question and answer, or opening and continuation, for people."""
+        end = "" if self.is_whole else " ..."
+        if self.prompt == OPENING:
+            return emphasise(self.prompt) + self.text.rstrip() + end
+        return f"{emphasise(self.prompt)}\n{self.text.strip()}{end}"
+
     @property
     def tokens_per_s(self) -> float:
         """Of decoding, the first token left out."""

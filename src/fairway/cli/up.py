@@ -98,8 +98,7 @@ class Report:
 
     def _print_answer(self) -> None:
         answer = self._answer
-        click.echo(f"\n{click.style(answer.prompt, bold=True)}")
-        click.echo(answer.text.strip() + ("" if answer.is_whole else " ..."))
+        click.echo("\n" + answer.as_text(lambda text: click.style(text, bold=True)))
         click.echo(
             click.style(f"{answer.num_tokens} tokens at {answer.tokens_per_s:.0f} per second", dim=True)
         )
