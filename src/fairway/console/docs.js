@@ -109,8 +109,12 @@ function typeOf(schema, depth = 0) {
   if (choices && depth < 4) return [...new Set(choices.map((each) => typeOf(each, depth + 1)))].filter((each) => each !== "null").join(" or ");
   if (found.enum) return found.enum.map((each) => JSON.stringify(each)).join(", ");
   if ("const" in found) return JSON.stringify(found.const);
-  if (found.type === "array") return `list of ${found.items ? typeOf(found.items, depth + 1) : "anything"}`;
+  if (found.type === "array") return `list of ${plural(found.items ? typeOf(found.items, depth + 1) : "anything")}`;
   return [found.type ?? "anything", bounds(found)].filter(Boolean).join(", ");
+}
+
+function plural(type) {
+  return type.replace(/^(string|object|integer|number)\b/, "$1s");
 }
 
 function bounds({ minimum, exclusiveMinimum, maximum, exclusiveMaximum }) {

@@ -43,11 +43,11 @@ class ChatRequest(GenerationFields):
     """A conversation to continue."""
 
     messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(None, ge=1, lt=1 << 31)
-    logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, description="Needs logprobs.")
+    max_completion_tokens: int | None = Field(None, ge=1, lt=1 << 31, description="As max_tokens.")
+    logprobs: bool | None = Field(None, description="Report the log probability of each token.")
+    top_logprobs: int | None = Field(None, ge=0, description="And of so many others; needs logprobs.")
     response_format: ResponseFormat | None = None
-    tools: list[GivenTool] | None = None
+    tools: list[GivenTool] | None = Field(None, description="Shown to the model by its chat template.")
     tool_choice: ToolChoice | None = None
     chat_template_kwargs: dict[str, Any] | None = Field(None, description="Variables for the chat template.")
     add_generation_prompt: bool | None = Field(None, description="Open the assistant's turn; default true.")

@@ -56,23 +56,38 @@ class GenerationFields(BaseModel):
 
     model: str | None = Field(None, description="May be left out when one model is served.")
     stream: bool | None = Field(None, description="Send the answer as server-sent events.")
-    stream_options: StreamOptions | None = None
+    stream_options: StreamOptions | None = Field(None, description="Needs stream.")
     n: int | None = Field(None, ge=1, description="Number of answers; answer i draws with seed + i.")
-    max_tokens: int | None = Field(None, ge=0, lt=1 << 31)
+    max_tokens: int | None = Field(
+        None,
+        ge=0,
+        lt=1 << 31,
+        description="Longest answer; chat: until the context is full, completions: 16.",
+    )
     temperature: float | None = Field(None, ge=0, le=2, description="0 always takes the likeliest token.")
-    top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=-1, lt=1 << 31, description="0 and -1 turn it off.")
-    min_p: float | None = Field(None, ge=0, le=1)
-    presence_penalty: float | None = Field(None, ge=-2, le=2)
-    frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    repetition_penalty: float | None = Field(None, ge=0.01, le=10)
-    logit_bias: LogitBias = None
-    seed: int | None = Field(None, ge=-INT64, lt=INT64)
-    stop: Stop = None
-    stop_token_ids: list[TokenId] | None = None
-    include_stop_str_in_output: bool | None = None
-    ignore_eos: bool | None = None
-    min_tokens: int | None = Field(None, ge=0, lt=1 << 31)
+    top_p: float | None = Field(None, gt=0, le=1, description="Only the likeliest tokens of this total.")
+    top_k: int | None = Field(
+        None, ge=-1, lt=1 << 31, description="Only so many of the likeliest tokens; 0 and -1: all."
+    )
+    min_p: float | None = Field(
+        None, ge=0, le=1, description="Only tokens at least this likely, relative to the likeliest."
+    )
+    presence_penalty: float | None = Field(None, ge=-2, le=2, description="Against tokens already said.")
+    frequency_penalty: float | None = Field(
+        None, ge=-2, le=2, description="Against tokens, by how often they were said."
+    )
+    repetition_penalty: float | None = Field(
+        None, ge=0.01, le=10, description="Divides the logits of tokens in prompt and answer; 1 is none."
+    )
+    logit_bias: LogitBias = Field(None, description="Added to logits: token id to -100 to 100.")
+    seed: int | None = Field(None, ge=-INT64, lt=INT64, description="Same seed, same answer.")
+    stop: Stop = Field(None, description=f"Ends the answer before {STOP}.")
+    stop_token_ids: list[TokenId] | None = Field(None, description="Tokens that end the answer.")
+    include_stop_str_in_output: bool | None = Field(None, description="Keep the stop text in the answer.")
+    ignore_eos: bool | None = Field(None, description="Go on past the model's own end of text.")
+    min_tokens: int | None = Field(
+        None, ge=0, lt=1 << 31, description="No end of text before so many tokens."
+    )
     prompt_logprobs: int | None = Field(
         None, ge=0, description="The likeliest tokens at each prompt position."
     )
