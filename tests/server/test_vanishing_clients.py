@@ -59,7 +59,7 @@ def is_idle(runtime):
 
 
 @pytest.mark.timeout(180)
-def test_200_clients_that_vanish():
+def test_200_clients_that_vanish(caplog):
     runtime = make_runtime(num_blocks=1024, max_sequences=64, step_latency_s=0.001)
     process = psutil.Process()
     with serving(runtime) as server:
@@ -72,6 +72,7 @@ def test_200_clients_that_vanish():
             memory.append(process.memory_info().rss)
         assert memory[-1] - memory[0] < 24 * MEBIBYTE
         _check_the_sums(server.url, runtime, results)
+    assert caplog.text == ""
 
 
 def _check_the_sums(url, runtime, results):

@@ -149,6 +149,11 @@ class LingeringTransport:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  everything else is the transport's
         return getattr(self._transport, name)
 
+    def write(self, data: bytes) -> None:
+        """asyncio logs a warning for each write to a client that has just left."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
     def is_closing(self) -> bool:
         return self._is_closing or self._transport.is_closing()
 

@@ -62,7 +62,7 @@ class GenerationFields(BaseModel):
         None,
         ge=0,
         lt=1 << 31,
-        description="Longest answer; chat: until the context is full, completions: 16.",
+        description="Longest answer; unset: chat fills the context, completions take 16.",
     )
     temperature: float | None = Field(None, ge=0, le=2, description="0 always takes the likeliest token.")
     top_p: float | None = Field(None, gt=0, le=1, description="Only the likeliest tokens of this total.")
