@@ -31,7 +31,8 @@ def commands_page() -> str:
     for name in COMMANDS:
         command = group.get_command(context, name)
         assert command is not None
-        child = click.Context(command, parent=context, info_name=name, terminal_width=100)
+        settings = command.context_settings
+        child = click.Context(command, parent=context, info_name=name, terminal_width=100, **settings)
         parts.append(f"## fairway {name}\n\n```text\n{command.get_help(child)}\n```\n")
     return "\n".join(parts)
 

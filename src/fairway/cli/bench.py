@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fairway.cli.options import engine_options, engine_settings, json_option
+from fairway.cli.options import HELP, engine_options, engine_settings, json_option
 from fairway.cli.prepare import Planned, plan_model
 from fairway.cli.screen import Screen, screen_for
 from fairway.errors import UsageError
@@ -39,7 +39,7 @@ class Sizes(click.ParamType[tuple[int, ...]]):
         return sizes
 
 
-@click.command
+@click.command(context_settings=HELP)
 @click.argument("model", required=False)
 @click.option("--prompt", default=512, show_default=True, type=click.IntRange(1), help="Tokens each reads.")
 @click.option("--generate", default=64, show_default=True, type=click.IntRange(2), help="Tokens each writes.")

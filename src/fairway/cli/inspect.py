@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fairway.cli.options import HELP
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 TYPICAL_CONTEXT = 4096
 
 
-@click.command(name="inspect")
+@click.command(name="inspect", context_settings=HELP)
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--tensors", "show_tensors", is_flag=True, help="List every tensor.")

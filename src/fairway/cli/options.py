@@ -18,6 +18,9 @@ from fairway.server.settings import ServerSettings
 
 SECTIONS: dict[str, type[Any]] = {"engine": PlanSettings, "server": ServerSettings}
 
+# On every command of its own: click remembers the names that it was first asked with.
+HELP = {"help_option_names": ["-h", "--help"]}
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 ENGINE_FLAGS = {

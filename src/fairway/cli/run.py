@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fairway.cli.options import engine_options, engine_settings, json_option
+from fairway.cli.options import HELP, engine_options, engine_settings, json_option
 from fairway.cli.prepare import load, plan_model
 from fairway.cli.screen import screen_for
 from fairway.errors import UsageError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NO_TEMPLATE = "This model has no chat template: it continues your text instead of answering it."
 
 
-@click.command
+@click.command(context_settings=HELP)
 @click.argument("model", required=False)
 @click.argument("prompt", required=False)
 @click.option("--system", help="What the model is told before the conversation.")

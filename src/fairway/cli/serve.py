@@ -12,6 +12,7 @@ import click
 
 from fairway.cli.addresses import Addresses
 from fairway.cli.options import (
+    HELP,
     engine_options,
     engine_settings,
     json_option,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from fairway.server.settings import ServerSettings
 
 
-@click.command
+@click.command(context_settings=HELP)
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @server_options
 @engine_options

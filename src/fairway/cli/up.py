@@ -12,6 +12,7 @@ import click
 from fairway.cli.addresses import Addresses
 from fairway.cli.first_answer import FirstAnswer, check
 from fairway.cli.options import (
+    HELP,
     engine_options,
     engine_settings,
     json_option,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 NAME_WIDTH = 9
 
 
-@click.command
+@click.command(context_settings=HELP)
 @click.argument("model", required=False)
 @server_options
 @engine_options
