@@ -24,13 +24,19 @@ inline void finish(const LinearTask& task, std::size_t tile, std::size_t token, 
     store_up_to(row_of(task.out, token) + at, n, y);
 }
 
-// Calls Block::run<tiles, tokens>(task, tile, token) for a count of tokens known only now.
+// Each of `parts` blocks of tokens asks for its part of the next tiles while it computes.
+struct Ahead {
+    std::size_t part, parts;
+};
+
+// Calls Block::run<tiles, tokens> for a count of tokens known only now.
 template <typename Block, int Tiles, int Tokens>
-inline void run_tokens(const LinearTask& task, std::size_t tile, std::size_t token, std::size_t count) {
+inline void run_tokens(const LinearTask& task, std::size_t tile, std::size_t token, std::size_t count,
+                       Ahead ahead) {
     if constexpr (Tokens > 1) {
-        if (count < static_cast<std::size_t>(Tokens)) return run_tokens<Block, Tiles, Tokens - 1>(task, tile, token, count);
+        if (count < static_cast<std::size_t>(Tokens)) return run_tokens<Block, Tiles, Tokens - 1>(task, tile, token, count, ahead);
     }
-    Block::template run<Tiles, Tokens>(task, tile, token);
+    Block::template run<Tiles, Tokens>(task, tile, token, ahead);
 }
 
 // In blocks of even size: 8 tokens as 4 + 4, not as 6 + 2.
@@ -39,7 +45,7 @@ inline void run_tile(const LinearTask& task, std::size_t tile, Range tokens) {
     const std::size_t count = tokens.end - tokens.begin, blocks = (count + Block::tokens - 1) / Block::tokens;
     for (std::size_t b = 0; b < blocks; ++b) {
         const std::size_t from = count * b / blocks, to = count * (b + 1) / blocks;
-        run_tokens<Block, Tiles, Block::tokens>(task, tile, tokens.begin + from, to - from);
+        run_tokens<Block, Tiles, Block::tokens>(task, tile, tokens.begin + from, to - from, {b, blocks});
     }
 }
 

@@ -18,7 +18,7 @@ struct FloatBlock {
     }
 
     template <int Tiles, int Tokens>
-    static void run(const LinearTask& task, std::size_t tile, std::size_t token) {
+    static void run(const LinearTask& task, std::size_t tile, std::size_t token, Ahead) {
         const Weights& w = *task.weights;
         const std::uint8_t* at[Tiles];
         for (int i = 0; i < Tiles; ++i) at[i] = w.data + (tile + static_cast<std::size_t>(i)) * w.tile_bytes;

@@ -21,7 +21,7 @@ struct IntBlock {
     static constexpr std::size_t chunk_bytes = 2 * group_bytes + scales_bytes * (Offsets ? 2 : 1);
 
     template <int Tiles, int Tokens>
-    static void run(const LinearTask& task, std::size_t tile, std::size_t token) {
+    static void run(const LinearTask& task, std::size_t tile, std::size_t token, Ahead ahead) {
         const Weights& w = *task.weights;
         Floats sum[Tiles][Tokens];
         const std::uint8_t* at[Tiles];
@@ -31,7 +31,13 @@ struct IntBlock {
         }
         const std::size_t first = token * w.groups;
         std::size_t g = 0;
-        for (; g + 2 <= w.groups; g += 2) add_chunk<2>(task.quantized, at, sum, first + g);
+        const std::uint8_t* next = at[0] + Tiles * w.tile_bytes + ahead.part * w.tile_bytes * Tiles / ahead.parts;
+        const std::size_t lines_ahead = (Tiles * chunk_bytes / kLine + ahead.parts - 1) / ahead.parts;
+        for (; g + 2 <= w.groups; g += 2) {
+            if constexpr (Tiles > 1)
+                for (std::size_t line = 0; line < lines_ahead; ++line, next += kLine) prefetch(next);
+            add_chunk<2>(task.quantized, at, sum, first + g);
+        }
         if (g < w.groups) add_chunk<1>(task.quantized, at, sum, first + g);
         for (int i = 0; i < Tiles; ++i)
             for (int m = 0; m < Tokens; ++m)

@@ -9,7 +9,7 @@ namespace {
 std::size_t ceil_div(std::size_t n, std::size_t d) { return (n + d - 1) / d; }
 
 constexpr std::size_t kItemsPerThread = 24;      // enough to even out threads that are disturbed
-constexpr std::size_t kStreamedRows = 4;  // up to here weights are read faster than computed with
+constexpr std::size_t kStreamedRows = 16;  // up to here weights are read faster than computed with
 constexpr std::size_t kStreamedItemsPerThread = 6;
 constexpr std::size_t kTokenBytes = 192 * 1024;  // of activations that stay in the second-level cache
 

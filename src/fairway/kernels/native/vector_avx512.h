@@ -102,7 +102,8 @@ inline Bytes low_halves(Bytes x) { return {_mm512_and_si512(x.v, _mm512_set1_epi
 inline Bytes high_halves(Bytes x) {
     return {_mm512_and_si512(_mm512_srli_epi16(x.v, 4), _mm512_set1_epi8(15))};
 }
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+// Into the second-level cache.
+inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
 // Sums products of unsigned weight bytes with four signed activations; `start` cancels the weights' zero.
 template <int Bits, bool Centred>
