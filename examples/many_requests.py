@@ -1,6 +1,6 @@
 """Send many requests at once and see continuous batching at work: total time grows far slower.
 
-    python examples/many_requests.py http://127.0.0.1:8000/v1
+python examples/many_requests.py http://127.0.0.1:8000/v1
 """
 
 from __future__ import annotations

@@ -20,30 +20,22 @@ if TYPE_CHECKING:
     from fairway.runtimes.loading import Loaded
 
 
-class Sizes(click.ParamType[tuple[int, ...]]):
-    """`1,8,32`"""
-
-    name = "N,N,..."
-
-    def convert(
-        self, value: str | tuple[int, ...], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            sizes = tuple(int(part) for part in value.split(","))
-        except ValueError:
-            sizes = ()
-        if not sizes or min(sizes) < 1:
-            self.fail(f"{value!r} is not a list of sizes; write for example 1,8,32.", param, ctx)
-        return sizes
+def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    """`1,8,32` as numbers."""
+    try:
+        sizes = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise click.BadParameter(f"{value!r} is not a list of sizes; write for example 1,8,32.", ctx, param)
+    return sizes
 
 
 @click.command(context_settings=HELP)
 @click.argument("model", required=False)
 @click.option("--prompt", default=512, show_default=True, type=click.IntRange(1), help="Tokens each reads.")
 @click.option("--generate", default=64, show_default=True, type=click.IntRange(2), help="Tokens each writes.")
-@click.option("--batch", default="1,8,32", show_default=True, type=Sizes(), help="Requests at once.")
+@click.option("--batch", default="1,8,32", show_default=True, callback=_sizes, help="Requests at once.")
 @click.option(
     "--repeat", default=3, show_default=True, type=click.IntRange(1), help="Times each is measured."
 )
