@@ -35,7 +35,14 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 @click.argument("model", required=False)
 @click.option("--prompt", default=512, show_default=True, type=click.IntRange(1), help="Tokens each reads.")
 @click.option("--generate", default=64, show_default=True, type=click.IntRange(2), help="Tokens each writes.")
-@click.option("--batch", default="1,8,32", show_default=True, callback=_sizes, help="Requests at once.")
+@click.option(
+    "--batch",
+    default="1,8,32",
+    show_default=True,
+    metavar="N,N,...",
+    callback=_sizes,
+    help="Requests at once.",
+)
 @click.option(
     "--repeat", default=3, show_default=True, type=click.IntRange(1), help="Times each is measured."
 )

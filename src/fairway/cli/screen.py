@@ -62,7 +62,7 @@ class PlainScreen:
             nonlocal told
             if time.monotonic() - told >= PLAIN_EVERY_S and total:
                 told = time.monotonic()
-                self.note(f"{title}: {100 * done // total} % ({what})")
+                self.note(f"{title}: {100 * done // total} %{what and f' ({what})'}")
 
         yield progress
         self.note(f"{title}: {time.monotonic() - start:.1f} s")
@@ -111,7 +111,7 @@ class _Bar:
             self._bars = _open_bars(self._is_bytes)
             self._bars.add_task(self._title, total=None)
         task = self._bars.task_ids[0]
-        self._bars.update(task, completed=done, total=total, description=f"{self._title}: {what}")
+        self._bars.update(task, completed=done, total=total, description=f"{self._title} {what}")
 
     def close(self) -> None:
         if self._bars is not None:
