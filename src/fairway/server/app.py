@@ -63,7 +63,8 @@ async def _leave_to_outermost(request: Request, error: Exception) -> Response:  
 def _openapi_route(settings: ServerSettings) -> Route:
     document = openapi_document(OPERATIONS, has_keys=settings.has_keys)
 
-    async def openapi(request: Request) -> Response:  # noqa: ARG001
+    async def openapi(request: Request) -> Response:
+        request.state.route = "/openapi.json"
         return JsonResponse(document)
 
     return Route("/openapi.json", openapi, methods=["GET"])

@@ -53,6 +53,7 @@ def route(operation: Operation, services: Services) -> Route:
     """The operation as a Starlette route. Errors are rendered by the outermost layer."""
 
     async def endpoint(request: Request) -> Response:
+        request.state.route = operation.path
         body = None
         if operation.body is not None:
             value = await read_json_object(request, services.settings.max_body_bytes)

@@ -51,6 +51,7 @@ class Page:
 
 def page_route(page: Page) -> Route:
     async def endpoint(request: Request) -> Response:
+        request.state.route = page.path
         headers = {**HEADERS, "etag": page.etag}
         if page.etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)

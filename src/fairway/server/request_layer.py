@@ -53,7 +53,7 @@ class RequestLayer:
             self._count(scope, exchange)
 
     def _count(self, scope: Scope, exchange: _Exchange) -> None:
-        path = getattr(scope.get("route"), "path", UNMATCHED)
+        path = scope["state"].get("route", UNMATCHED)
         status = str(exchange.status or CLIENT_GONE)
         self._metrics.http_requests.labels(scope["method"], path, status).inc()
 
