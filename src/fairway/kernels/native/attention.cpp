@@ -11,10 +11,9 @@ namespace fairway::FAIRWAY_ISA {
 
 namespace {
 
-constexpr std::size_t kUnitVectors = 4;
+constexpr std::size_t kUnitVectors = 8;
 constexpr std::size_t kUnit = kUnitVectors * kLanes;
-constexpr std::size_t kSegmentUnits = 16;
-constexpr std::size_t kStreamedRows = 16;  // up to here keys are read faster than computed with
+constexpr std::size_t kSegmentUnits = 8;
 constexpr std::size_t kLine = 64;
 constexpr float kNever = -__builtin_inff();
 
@@ -71,6 +70,10 @@ struct Attend {
     std::size_t rows;
     std::size_t padded;
     std::int64_t first_key, last_key;
+    // Keys and values of the next unit lie in other blocks, anywhere: they are asked for while this
+    // unit is computed, by the first block of rows.
+    const char* next_keys[kUnitVectors];
+    const char* next_values[kUnitVectors];
 
     Attend(const AttentionTask& t, const AttentionItem& i, float* scratch) : task(t), item(i), layout(t.cache.layout) {
         group = task.heads / layout.kv_heads;
@@ -145,27 +148,18 @@ struct Attend {
     void add_unit(std::size_t from, std::size_t to) {
         KeyVector vectors[kUnitVectors];
         const std::size_t count = to - from;
-        for (std::size_t v = 0; v < count; ++v) vectors[v] = key_vector(from + v);
-        if (rows <= kStreamedRows) prefetch_vectors(to);
+        const std::size_t last = vector_of(last_key);
+        for (std::size_t v = 0; v < count; ++v) {
+            vectors[v] = key_vector(from + v);
+            const KeyVector next = key_vector(smaller(last, from + v + kUnitVectors));
+            next_keys[v] = reinterpret_cast<const char*>(keys(next));
+            next_values[v] = reinterpret_cast<const char*>(values(next));
+        }
         for (std::size_t v = 0; v < count; v += kQueryVectors)
             score<kQueryVectors>(vectors + v, v, smaller(kQueryVectors, count - v));
         for (std::size_t r = 0; r < rows; ++r) weigh(r, vectors, count);
         for (std::size_t d = 0; d < padded; d += kValueVectors * kLanes)
             collect<kValueVectors>(vectors, count, d, smaller(kValueVectors, (padded - d) / kLanes));
-    }
-
-    // A decoding step reads each key once, from blocks that lie anywhere: ask for the next ones early.
-    void prefetch_vectors(std::size_t from) const {
-        const std::size_t end = smaller(vector_of(last_key) + 1, from + kUnitVectors);
-        const std::size_t key_stride = vectors_per_block(layout) * kLanes * sizeof(Element);
-        for (std::size_t v = from; v < end; ++v) {
-            const KeyVector next = key_vector(v);
-            const auto* k = reinterpret_cast<const char*>(keys(next));
-            const auto* x = reinterpret_cast<const char*>(values(next));
-            const std::size_t step = key_stride < kLine ? kLine : key_stride;
-            for (std::size_t at = 0; at < layout.head_size * key_stride; at += step) prefetch(k + at);
-            for (std::size_t at = 0; at < kLanes * padded * sizeof(Element); at += kLine) prefetch(x + at);
-        }
     }
 
     // scores[row][16 * at ...] = q . k for `count` key vectors
@@ -187,6 +181,9 @@ struct Attend {
         const float* q = s.q + row * size;
         for (std::size_t d = 0; d < size; ++d) {
             Floats key[Count];
+            if (row == 0 && d * stride * sizeof(Element) % kLine == 0) {
+                for (int v = 0; v < Count; ++v) prefetch(next_keys[at + static_cast<std::size_t>(v)] + d * stride * sizeof(Element));
+            }
 #pragma GCC unroll 4
             for (int v = 0; v < Count; ++v) key[v] = load(k[v] + d * stride);
 #pragma GCC unroll 8
@@ -256,6 +253,10 @@ struct Attend {
             const float* weight = s.scores + row * kUnit + v * kLanes;
             for (auto lane = static_cast<std::size_t>(begin); lane < static_cast<std::size_t>(end); ++lane) {
                 Floats x[Count];
+                if (row == 0) {
+                    const char* next = next_values[v] + (lane * padded + d) * sizeof(Element);
+                    for (std::size_t at = 0; at < Count * kLanes * sizeof(Element); at += kLine) prefetch(next + at);
+                }
 #pragma GCC unroll 4
                 for (int c = 0; c < Count; ++c) x[c] = load(value + lane * padded + static_cast<std::size_t>(c) * kLanes);
 #pragma GCC unroll 8

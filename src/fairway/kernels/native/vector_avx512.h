@@ -12,7 +12,7 @@ namespace fairway::avx512 {
 constexpr int kRowTiles = 2;  // register block of integer products
 constexpr int kTokens = 6;
 constexpr int kDenseTokens = 6;  // register block of float products, with kRowTiles
-constexpr int kQueryRows = 6;    // register block of attention
+constexpr int kQueryRows = 7;    // register block of attention
 constexpr int kQueryVectors = 4;
 
 struct Floats {
