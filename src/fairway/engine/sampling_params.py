@@ -16,7 +16,7 @@ _RANGES: Mapping[str, tuple[float, float, float]] = {
     "top_k": (1, inf, 40),
     "top_p": (0.0, 1.0, 0.9),
     "min_p": (0.0, 1.0, 0.05),
-    "repetition_penalty": (0.0, inf, 1.1),
+    "repetition_penalty": (0.01, 100.0, 1.1),
     "presence_penalty": (-2.0, 2.0, 0.5),
     "frequency_penalty": (-2.0, 2.0, 0.5),
     "max_tokens": (0, inf, 128),
@@ -26,7 +26,7 @@ _RANGES: Mapping[str, tuple[float, float, float]] = {
 }
 """Lowest and highest value, and one that works."""
 
-_ABOVE_LOWEST = {"top_p", "repetition_penalty"}
+_ABOVE_LOWEST = {"top_p"}
 
 
 @dataclass(frozen=True)
