@@ -50,11 +50,11 @@ def test_weights_by_type(weight_type, gigabytes):
     [
         (Packing(32), 16, 10, 640),
         (Packing(32), 17, 10, 1280),
-        (Packing(8, 32), 16, 32, 576),
+        (Packing(8, 32), 16, 64, 2 * 16 * 34),
         (Packing(8, 32), 16, 33, 2 * 16 * 34),
-        (Packing(4, 32), 16, 32, 320),
-        (Packing(4, 32, has_offsets=True), 16, 32, 16 * 20),
-        (Packing(4, 16, has_offsets=True), 16, 32, 16 * 24),
+        (Packing(4, 32), 16, 64, 2 * 16 * 18),
+        (Packing(4, 32, has_offsets=True), 16, 64, 2 * 16 * 20),
+        (Packing(4, 16, has_offsets=True), 17, 65, 2 * 4 * 16 * 24),
     ],
 )
 def test_packed_size(packing, rows, columns, size):

@@ -30,6 +30,7 @@ TILE_ROWS = 16
 GROUP = 32
 SCALE_BITS = 16
 LINE_BYTES = 64
+CHUNK_COLUMNS = 64
 # Types whose blocks carry a minimum beside the scale.
 WITH_OFFSETS = frozenset({"Q4_1", "Q5_1", "Q2_K", "Q4_K", "Q5_K"})
 # Interpreter, libraries, server, tokenizer: resident before a model is loaded.
@@ -62,7 +63,7 @@ class Packing:
     has_offsets: bool = False
 
     def num_bytes(self, rows: int, columns: int) -> int:
-        """In tiles of 16 rows that begin on a cache line; groups of columns are padded to 32."""
+        """In tiles of 16 rows that begin on a cache line; grouped columns are padded to chunks of 64."""
         tile_bytes = TILE_ROWS * self._column_bits(columns) // 8
         return -(-rows // TILE_ROWS) * (-(-tile_bytes // LINE_BYTES) * LINE_BYTES)
 
@@ -70,7 +71,7 @@ class Packing:
         """Bits of one row."""
         if self.group is None:
             return columns * self.bits
-        padded = -(-columns // GROUP) * GROUP
+        padded = -(-columns // CHUNK_COLUMNS) * CHUNK_COLUMNS
         return padded * self.bits + padded // self.group * SCALE_BITS * (2 if self.has_offsets else 1)
 
 
