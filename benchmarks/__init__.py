@@ -1,0 +1,1 @@
+"""Measurements of Fairway, alone and beside its peers. Nothing in the package imports this."""

@@ -1,0 +1,113 @@
+"""One comparison from the choice to the report: prepare all, then rounds of everyone's turn."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from benchmarks.comparison.columns import HTTP, LOAD, Column, columns_for
+from benchmarks.comparison.http_clients import Texts
+from benchmarks.comparison.http_rounds import serve_round
+from benchmarks.comparison.limits import limits_meter
+from benchmarks.comparison.results import OURS, Report, Row
+from benchmarks.comparison.shapes import RANDOM, model_of
+from benchmarks.comparison.turns import Contest, attempt, prepare, say
+from benchmarks.peers.protocol import Model, Place
+from benchmarks.peers.servers import SERVERS, Server
+from benchmarks.peers.table import PEERS
+from fairway.map.cpu import read_processor
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a run of the comparison is asked to do."""
+
+    shape: str
+    layers: int | None
+    peers: tuple[str, ...]
+    """Parts of names; "" is everyone."""
+    columns: tuple[str, ...]
+    rounds: int
+    context: int
+    """Tokens before the decoded ones."""
+    place: Place
+
+    def has(self, name: str) -> bool:
+        return name == OURS or any(part.lower() in name.lower() for part in self.peers)
+
+    @property
+    def measures_engines(self) -> bool:
+        return any(key != HTTP for key in self.columns)
+
+
+def compare(choice: Choice, prepare_only: bool = False) -> Report:
+    model = model_of(choice.shape, choice.place.cache, choice.layers)
+    columns = [each for each in columns_for(model.context, choice.context) if each.key in choice.columns]
+    contest = Contest(model, choice.place, columns, [])
+    if choice.measures_engines:
+        contest.contestants += [
+            prepare(peer, variant, model, choice.place)
+            for peer in PEERS
+            for variant in peer.variants
+            if choice.has(f"{peer.name} {variant}" if peer.name != OURS else OURS)
+        ]
+    servers = prepared_servers(choice, model)
+    meter = limits_meter(choice.place)
+    try:
+        for number in range(0 if prepare_only else choice.rounds):
+            say(f"round {number + 1} of {choice.rounds}")
+            meter.measure()
+            contest.round()
+        for number in range(0 if prepare_only else choice.rounds if servers else 0):
+            say(f"HTTP, round {number + 1} of {choice.rounds}")
+            serve_round(servers, model, choice.place, Texts(number))
+    finally:
+        contest.close()
+    return Report(
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        model=model.name,
+        machine=machine(choice.place),
+        workload=workload(choice, columns),
+        num_matrix_weights=model.num_matrix_weights,
+        titles=titles(choice, columns),
+        rows=[each.row for each in contest.contestants],
+        http_rows=[row for _, row in servers],
+        limits=meter.limits(),
+    )
+
+
+def prepared_servers(choice: Choice, model: Model) -> list[tuple[Server, Row]]:
+    """Only random models have the tokenizer in which a word is a token everywhere."""
+    if HTTP not in choice.columns or choice.shape not in RANDOM:
+        return []
+    servers = []
+    for server in SERVERS:
+        if choice.has(server.name) or choice.has(server.name.replace("llama-server", "llama.cpp")):
+            row = Row(server.name, server.variant)
+            attempt(row, lambda server=server: server.install(model, choice.place))
+            servers.append((server, row))
+    return servers
+
+
+def titles(choice: Choice, columns: list[Column]) -> dict[str, str]:
+    found = {column.key: column.title for column in columns}
+    return found | ({LOAD: "load, s"} if LOAD in choice.columns else {})
+
+
+def machine(place: Place) -> dict[str, Any]:
+    processor = read_processor(platform.system())
+    return {
+        "processor": processor.name,
+        "threads": place.threads,
+        "system": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+    }
+
+
+def workload(choice: Choice, columns: list[Column]) -> dict[str, Any]:
+    sizes = [
+        f"{each.title}: {each.prompt} read, {each.generate} decoded" for each in columns if each.generate
+    ]
+    return {"rounds": choice.rounds, "decoding": ", ".join(sizes)}

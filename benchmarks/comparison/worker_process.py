@@ -1,0 +1,86 @@
+"""A worker of a peer as a process: start, ask, pause, continue, stop.
+
+Paused by SIGSTOP with everything it started, so an engine that waits for its next turn takes nothing
+from the one being measured. A worker that dies or does not answer in time is `Unavailable`, with
+what it said last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from benchmarks.comparison.environments import last_line
+from benchmarks.peers.protocol import Command, Unavailable
+
+WORKERS = Path(__file__).parents[1] / "workers"
+READ_BYTES = 1 << 16
+
+
+class WorkerProcess:
+    """Starts at once; `load_s` is the time until its first token."""
+
+    def __init__(self, command: Command, settings: dict[str, Any], log: Path, timeout_s: float) -> None:
+        self._log, self._timeout_s = log, timeout_s
+        self._text = b""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        told = settings | {"model": str(command.model), "tools": command.tools}
+        start = time.perf_counter()
+        with log.open("wb") as file:
+            self._process = subprocess.Popen(
+                [str(command.python), str(WORKERS / command.script), json.dumps(told)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                start_new_session=True,
+            )
+        try:
+            ready = self._answer()
+        except Unavailable:
+            self.stop()
+            raise
+        self.load_s = ready.get("load_s", time.perf_counter() - start)
+        self.version = str(ready["ready"])
+        self.weight_bytes: int | None = ready.get("weight_bytes")
+
+    def ask(self, prompts: list[list[int]], generate: int) -> dict[str, float]:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"prompts": prompts, "generate": generate}).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise Unavailable(last_line(self._log)) from None
+        return self._answer()
+
+    def pause(self) -> None:
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.killpg(self._process.pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _answer(self) -> dict[str, Any]:
+        """The next line, before the time is over."""
+        assert self._process.stdout is not None
+        end = time.monotonic() + self._timeout_s
+        while b"\n" not in self._text:
+            readable, _, _ = select.select([self._process.stdout], [], [], max(0, end - time.monotonic()))
+            if not readable:
+                raise Unavailable(f"no answer in {self._timeout_s:.0f} s")
+            piece = os.read(self._process.stdout.fileno(), READ_BYTES)
+            if not piece:
+                raise Unavailable(last_line(self._log))
+            self._text += piece
+        line, _, self._text = self._text.partition(b"\n")
+        return dict(json.loads(line))

@@ -1,0 +1,1 @@
+"""One file per peer, and the table of all of them."""

@@ -1,0 +1,32 @@
+"""OpenVINO GenAI: int4 and int8 by optimum-intel's own defaults for each."""
+
+from __future__ import annotations
+
+import shutil
+
+from benchmarks.comparison.environments import TORCH, ensure_environment, run
+from benchmarks.peers.protocol import Command, Model, Place
+
+FINISHED = "openvino_model.bin"
+
+
+class OpenVino:
+    name = "OpenVINO GenAI"
+    environment = "openvino_genai"
+    variants = ("int4", "int8")
+
+    def install(self, place: Place) -> None:
+        """torchvision comes along and has no build that fits the CPU build of torch; text needs none."""
+        requirements = [TORCH, "openvino-genai", "optimum-intel", "nncf"]
+        ensure_environment(place.environment(self.environment), requirements, remove=["torchvision"])
+
+    def prepare(self, model: Model, variant: str, place: Place) -> Command:
+        environment = place.environment(self.environment)
+        folder = model.made / f"openvino-{variant}"
+        if not (folder / FINISHED).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            task = ["--task", "text-generation-with-past", "--weight-format", variant]
+            tool = environment / "bin" / "optimum-cli"
+            command = [str(tool), "export", "openvino", "--model", str(model.folder), *task, str(folder)]
+            run(command, place.log(f"{model.name}-{folder.name}"))
+        return Command(environment / "bin" / "python", "openvino_genai_worker.py", folder)

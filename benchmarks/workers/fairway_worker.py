@@ -1,0 +1,36 @@
+"""Fairway's own engine, stepped directly as `fairway bench` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from frame import Prompts, Settings, Times, serve
+
+import fairway
+from fairway.formats.open import open_bundle
+from fairway.map.measure import Run
+from fairway.map.planner import plan
+from fairway.map.probe import probe
+from fairway.map.settings import PlanSettings
+from fairway.runtimes.loading import load_engine
+
+
+class Fairway:
+    def __init__(self, settings: Settings) -> None:
+        wanted = PlanSettings(
+            weights=settings.variant,
+            threads=settings.threads,
+            max_sequences=max(64, settings.sequences),
+        )
+        bundle = open_bundle(Path(settings.model))
+        options = plan(bundle, probe(), wanted).native_options("benchmark")
+        self.engine = load_engine(bundle, options).engine
+        self.version = fairway.__version__
+
+    def run(self, prompts: Prompts, num_tokens: int) -> Times:
+        done = Run(self.engine, prompts, num_tokens)
+        return Times(done.whole_s - done.after_first_s, done.after_first_s, done.num_after_first)
+
+
+if __name__ == "__main__":
+    serve(Fairway)
