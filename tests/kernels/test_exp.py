@@ -3,16 +3,14 @@
 import numpy as np
 import pytest
 
-from fairway.kernels.native_backend import MISSING, native_isas
+from fairway.kernels.extension import MISSING, native, native_isas
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason="extension not built")
 isas = pytest.mark.parametrize("isa", native_isas())
 
 
 def exp(isa, x):
-    from fairway.kernels import _native
-
-    return _native.exp(isa, np.asarray(x, np.float32))
+    return native.exp(isa, np.asarray(x, np.float32))
 
 
 @isas

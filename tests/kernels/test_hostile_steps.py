@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_programs import Sequence, Shape, decoder, run_steps, step_of
 
-from fairway.kernels.native_backend import NativeBackend, native_isas
+from fairway.kernels.extension import native_isas
+from fairway.kernels.native_backend import NativeBackend
 from fairway.kernels.program import Limits, Step
 from fairway.kernels.reference import ReferenceBackend
 

@@ -5,7 +5,8 @@ import pytest
 from kernel_programs import Sequence, limits, run_steps
 
 from fairway.kernels import program as p
-from fairway.kernels.native_backend import NativeBackend, native_isas
+from fairway.kernels.extension import native_isas
+from fairway.kernels.native_backend import NativeBackend
 from fairway.kernels.program import CacheShape, Program
 from fairway.kernels.reference import ReferenceBackend
 from fairway.tensors import DenseTensor

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from kernel_programs import WEIGHTS, weight_tensor
 
 from fairway.kernels import program as p
-from fairway.kernels.native_backend import NativeBackend, native_isas
+from fairway.kernels.extension import native_isas
+from fairway.kernels.native_backend import NativeBackend
 from fairway.kernels.program import CacheShape, Limits, Program, Step
 from fairway.kernels.reference import ReferenceBackend
 from fairway.tensors import DenseTensor, GroupedTensor

@@ -15,7 +15,8 @@ import psutil
 import pytest
 from kernel_programs import Sequence, Shape, decoder, limits, run_steps, step_of
 
-from fairway.kernels.native_backend import NativeBackend, native_isas
+from fairway.kernels.extension import native_isas
+from fairway.kernels.native_backend import NativeBackend
 
 pytestmark = pytest.mark.skipif(not native_isas(), reason="no native variant on this machine")
 TOKENS = np.random.default_rng(2).integers(0, 101, 60).tolist()

@@ -4,18 +4,19 @@ import pytest
 
 from fairway.errors import SettingsError, UnsupportedError
 from fairway.kernels import native_backend, select
+from fairway.kernels.extension import native_isas
 from fairway.kernels.select import select_backend, why_reference
 
 
 def test_auto_takes_the_best(monkeypatch) -> None:
     monkeypatch.delenv("FAIRWAY_ISA", raising=False)
-    isas = native_backend.native_isas()
+    isas = native_isas()
     expected = f"native-{isas[0]}" if isas else "reference"
     assert select_backend().name == expected
     assert (why_reference() is None) == bool(isas)
 
 
-@pytest.mark.parametrize("name", [*native_backend.native_isas(), "reference"])
+@pytest.mark.parametrize("name", [*native_isas(), "reference"])
 def test_the_variable_forces_one(monkeypatch, name) -> None:
     monkeypatch.setenv("FAIRWAY_ISA", name)
     assert select_backend().name.removeprefix("native-") == name
@@ -43,7 +44,7 @@ def test_without_a_variant_the_reference_runs_and_says_why(monkeypatch, missing)
         select_backend("avx2")
 
 
-@pytest.mark.skipif(not native_backend.native_isas(), reason="no native variant on this machine")
+@pytest.mark.skipif(not native_isas(), reason="no native variant on this machine")
 def test_threads_are_settable() -> None:
     backend = native_backend.NativeBackend(threads=3)
     assert backend.threads == 3

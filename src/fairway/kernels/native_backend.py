@@ -6,7 +6,6 @@ once, by `check_program`; every step is checked in C++ each time.
 
 from __future__ import annotations
 
-import atexit
 import dataclasses
 
 import numpy as np
@@ -15,26 +14,13 @@ from fairway.errors import UnsupportedError
 from fairway.kernels import program as p
 from fairway.kernels.check import buffers_of, check_program
 from fairway.kernels.cores import allowed_cores
+from fairway.kernels.extension import MISSING, native_isas
+from fairway.kernels.extension import native as _native
 from fairway.kernels.program import Buffer, CacheShape, Limits, Program, Step
 from fairway.tensors import F32, I32, Array, DenseTensor, GroupedTensor, WeightTensor
 
-try:
-    from fairway.kernels import _native
-except ImportError as problem:  # not built, or built for another Python
-    _native = None  # type: ignore[assignment]
-    MISSING: str | None = str(problem)
-else:
-    MISSING = None
-    atexit.register(_native.close)
-
-ISAS = ("avx512", "avx2")
 _ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu": 3}
 _DENSE = {"f32": (0, np.float32), "f16": (1, np.uint16), "bf16": (2, np.uint16)}
-
-
-def native_isas() -> tuple[str, ...]:
-    """The variants that this machine runs, best first."""
-    return () if MISSING else tuple(isa for isa in ISAS if _native.has_variant(isa))
 
 
 class NativeBackend:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from fairway.errors import SettingsError
-from fairway.kernels.native_backend import ISAS, MISSING, NativeBackend, native_isas
+from fairway.kernels.extension import ISAS, MISSING, native_isas
+from fairway.kernels.native_backend import NativeBackend
 from fairway.kernels.program import Backend
 from fairway.kernels.reference import ReferenceBackend
 

@@ -144,6 +144,9 @@ struct Kernels {
     void (*attention)(const AttentionTask& task, const AttentionItem& item, float* scratch);
     std::size_t (*argmax)(const float* x, std::size_t width);
     void (*exp)(const float* x, float* out, std::size_t width);
+    // One row of weights to codes and scales; see quantize.py.
+    void (*quantize_int4)(const float* w, std::size_t columns, std::uint8_t* codes, float* scales);
+    void (*quantize_int8)(const float* w, std::size_t columns, std::size_t group, std::uint8_t* codes, float* scales);
 };
 
 // By name; null where this build or this machine does not have the variant.

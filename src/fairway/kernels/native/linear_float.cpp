@@ -8,7 +8,7 @@ namespace {
 
 template <WeightType Type>
 struct FloatBlock {
-    static constexpr int tiles = 2;
+    static constexpr int tiles = kDenseTiles;
     static constexpr int tokens = kDenseTokens;
 
     static inline Floats weights(const std::uint8_t* tile, std::size_t column) {

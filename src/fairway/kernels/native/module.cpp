@@ -202,6 +202,26 @@ void bind_operations(nb::class_<Bound>& type) {
     type.def("finish", [](Bound& e, const Columns& logits) { e.finish(logits); });
 }
 
+using Bytes = nb::ndarray<std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Scales = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+void quantize(const std::string& isa, const Array<float, 2>& weight, const Bytes& codes, const Scales& scales,
+              std::size_t group, bool int4) {
+    const Kernels& kernels = kernels_named(isa);
+    const std::size_t rows = weight.shape(0), columns = weight.shape(1), groups = (columns + group - 1) / group;
+    if (codes.shape(0) != rows || codes.shape(1) != columns || scales.shape(0) != rows || scales.shape(1) != groups ||
+        (group != 32 && (int4 || group != 16)))
+        throw std::invalid_argument("codes or scales do not fit the weight");
+    const Outside outside;
+    for (std::size_t r = 0; r < rows; ++r) {
+        const float* w = weight.data() + r * columns;
+        if (int4)
+            kernels.quantize_int4(w, columns, codes.data() + r * columns, scales.data() + r * groups);
+        else
+            kernels.quantize_int8(w, columns, group, codes.data() + r * columns, scales.data() + r * groups);
+    }
+}
+
 nb::object exp(const std::string& isa, const Vector& x) {
     const Kernels& kernels = kernels_named(isa);
     auto* out = new float[x.shape(0)];
@@ -218,6 +238,7 @@ NB_MODULE(_native, m) {
     m.def("close", &Outside::close);
     m.def("has_variant", [](const std::string& isa) { return find_kernels(isa.c_str()) != nullptr; });
     m.def("exp", &exp);
+    m.def("quantize", &quantize);
     nb::class_<Team>(m, "Team").def(nb::init<int>()).def_prop_ro("size", &Team::size);
     nb::class_<Matrix>(m, "Matrix")
         .def_prop_ro("rows", [](const Matrix& matrix) { return matrix.weights().rows; })

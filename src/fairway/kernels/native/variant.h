@@ -20,6 +20,9 @@ void write_cache(const LayerCache& cache, const float* k, const float* v, std::s
 std::size_t attention_scratch(const AttentionTask& task, std::size_t rows);
 void attention(const AttentionTask& task, const AttentionItem& item, float* scratch);
 
+void quantize_int4(const float* w, std::size_t columns, std::uint8_t* codes, float* scales);
+void quantize_int8(const float* w, std::size_t columns, std::size_t group, std::uint8_t* codes, float* scales);
+
 // Linear by weight type, both in tiles x tokens.
 void linear_float(const LinearTask& task, Range tiles, Range tokens);
 void linear_int(const LinearTask& task, Range tiles, Range tokens);

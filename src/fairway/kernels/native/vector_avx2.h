@@ -11,7 +11,8 @@ namespace fairway::avx2 {
 
 constexpr int kRowTiles = 1;
 constexpr int kTokens = 3;
-constexpr int kDenseTokens = 6;
+constexpr int kDenseTiles = 1;
+constexpr int kDenseTokens = 4;
 constexpr int kQueryRows = 3;
 constexpr int kQueryVectors = 2;
 

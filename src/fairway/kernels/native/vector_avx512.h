@@ -11,7 +11,8 @@ namespace fairway::avx512 {
 
 constexpr int kRowTiles = 2;  // register block of integer products
 constexpr int kTokens = 6;
-constexpr int kDenseTokens = 6;  // register block of float products, with kRowTiles
+constexpr int kDenseTiles = 2;  // register block of float products
+constexpr int kDenseTokens = 6;
 constexpr int kQueryRows = 7;    // register block of attention
 constexpr int kQueryVectors = 4;
 
