@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def write(report: Report, folder: Path) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # workers are stopped on the way out
     args = arguments()
     for shape in args.shapes:
         try:

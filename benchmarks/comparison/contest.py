@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import subprocess
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -12,7 +14,7 @@ from benchmarks.comparison.http_clients import Texts
 from benchmarks.comparison.http_rounds import serve_round
 from benchmarks.comparison.limits import limits_meter
 from benchmarks.comparison.results import OURS, Report, Row
-from benchmarks.comparison.shapes import RANDOM, model_of
+from benchmarks.comparison.shapes import RANDOM, ROOT, model_of
 from benchmarks.comparison.turns import Contest, attempt, prepare, say
 from benchmarks.peers.protocol import Model, Place
 from benchmarks.peers.servers import SERVERS, Server
@@ -103,11 +105,18 @@ def machine(place: Place) -> dict[str, Any]:
         "threads": place.threads,
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
+        "Fairway's commit": commit(),
+        "load average at the end": f"{os.getloadavg()[0]:.1f}",
     }
 
 
+def commit() -> str:
+    """Of the working tree, with a + where it has changes."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
 def workload(choice: Choice, columns: list[Column]) -> dict[str, Any]:
-    sizes = [
-        f"{each.title}: {each.prompt} read, {each.generate} decoded" for each in columns if each.generate
-    ]
-    return {"rounds": choice.rounds, "decoding": ", ".join(sizes)}
+    steps = [f"{each.title} {each.generate} after {each.prompt}" for each in columns if each.generate]
+    return {"rounds": choice.rounds} | ({"decoding steps": ", ".join(steps)} if steps else {})

@@ -12,6 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -99,12 +100,12 @@ async def _ask(url: str, body: bytes) -> Stream:
     )
     writer.write(head.encode() + body)
     first_s, num_tokens = None, 0
-    async for event in _events(reader):
-        if event.get("choices") and first_s is None:
-            first_s = time.perf_counter() - start
-        if usage := event.get("usage"):
-            num_tokens = usage["completion_tokens"]
-    writer.close()
+    with closing(writer):
+        async for event in _events(reader):
+            if event.get("choices") and first_s is None:
+                first_s = time.perf_counter() - start
+            if usage := event.get("usage"):
+                num_tokens = usage["completion_tokens"]
     if first_s is None:
         raise Unavailable("a stream ended without an answer")
     return Stream(first_s, num_tokens)

@@ -19,7 +19,7 @@ class Row:
     """One engine with one kind of weights: every value of every column, in order of the rounds."""
 
     engine: str
-    variant: str
+    variant: str = ""
     version: str = ""
     values: dict[str, list[float]] = field(default_factory=dict)
     reason: str = ""

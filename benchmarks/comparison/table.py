@@ -30,14 +30,11 @@ Fairway's median by that of the best peer of each column (for load and times, th
 
 def machine_lines(report: Report) -> str:
     """Everything that a number depends on, in a list."""
-    lines = [f"- {key}: {value}" for key, value in (report.machine | dict(report.workload)).items()]
+    lines = [f"- {key}: {value}" for key, value in {**report.machine, **report.workload}.items()]
     if limits := report.limits:
-        lines.append(
-            f"- reading memory: {limits.memory / 1e9:.1f} GB/s ({_range(limits.memory_bytes_per_s, 1e9)})"
-        )
-        lines.append(
-            f"- int8 multiply-add: {limits.int8 / 1e12:.2f} TOPS ({_range(limits.int8_ops_per_s, 1e12)})"
-        )
+        memory, int8 = _range(limits.memory_bytes_per_s, 1e9), _range(limits.int8_ops_per_s, 1e12)
+        lines.append(f"- reading memory: {limits.memory / 1e9:.1f} GB/s ({memory})")
+        lines.append(f"- int8 multiply-add: {limits.int8 / 1e12:.2f} TOPS ({int8})")
     return "\n".join(lines)
 
 

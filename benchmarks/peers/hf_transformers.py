@@ -10,10 +10,11 @@ class Transformers:
     name = "transformers"
     environment = "transformers"
     variants = ("bf16",)
+    worker = "transformers_worker.py"
 
     def install(self, place: Place) -> None:
         ensure_environment(place.environment(self.environment), [TORCH, "transformers"])
 
     def prepare(self, model: Model, variant: str, place: Place) -> Command:  # noqa: ARG002
         python = place.environment(self.environment) / "bin" / "python"
-        return Command(python, "transformers_worker.py", model.folder)
+        return Command(python, self.worker, model.folder)

@@ -15,13 +15,14 @@ class LlamaCpp:
     name = "llama.cpp"
     environment = "llama.cpp"
     variants = ("Q4_0", "Q8_0", "Q4_K_M")
+    worker = "llama_cpp_worker.py"
 
     def install(self, place: Place) -> None:
         build(place)
 
     def prepare(self, model: Model, variant: str, place: Place) -> Command:
         path = gguf(model, variant, place)
-        return Command(Path(sys.executable), "llama_cpp_worker.py", path, str(llama_tools(place)))
+        return Command(Path(sys.executable), self.worker, path, str(llama_tools(place)))
 
 
 def gguf(model: Model, variant: str, place: Place) -> Path:

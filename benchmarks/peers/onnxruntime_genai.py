@@ -15,6 +15,7 @@ class OnnxRuntime:
     name = "ONNX Runtime GenAI"
     environment = "onnxruntime_genai"
     variants = ("int4",)
+    worker = "onnxruntime_genai_worker.py"
 
     def install(self, place: Place) -> None:
         requirements = [TORCH, "onnxruntime-genai", "onnxruntime", "onnx", "onnx_ir", "transformers"]
@@ -37,4 +38,4 @@ class OnnxRuntime:
                 str(model.made / "onnxruntime-cache"),
             ]
             run([*builder, *kind, "--extra_options", *OPTIONS], place.log(f"{model.name}-{folder.name}"))
-        return Command(python, "onnxruntime_genai_worker.py", folder)
+        return Command(python, self.worker, folder)

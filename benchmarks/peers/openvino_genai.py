@@ -14,6 +14,7 @@ class OpenVino:
     name = "OpenVINO GenAI"
     environment = "openvino_genai"
     variants = ("int4", "int8")
+    worker = "openvino_genai_worker.py"
 
     def install(self, place: Place) -> None:
         """torchvision comes along and has no build that fits the CPU build of torch; text needs none."""
@@ -29,4 +30,4 @@ class OpenVino:
             tool = environment / "bin" / "optimum-cli"
             command = [str(tool), "export", "openvino", "--model", str(model.folder), *task, str(folder)]
             run(command, place.log(f"{model.name}-{folder.name}"))
-        return Command(environment / "bin" / "python", "openvino_genai_worker.py", folder)
+        return Command(environment / "bin" / "python", self.worker, folder)

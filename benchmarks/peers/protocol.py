@@ -63,6 +63,8 @@ class Peer(Protocol):
     name: str
     environment: str
     variants: tuple[str, ...]
+    worker: str
+    """Its script in `workers/`."""
 
     def install(self, place: Place) -> None: ...
 

@@ -24,7 +24,8 @@ class Fairway:
         )
         bundle = open_bundle(Path(settings.model))
         options = plan(bundle, probe(), wanted).native_options("benchmark")
-        self.engine = load_engine(bundle, options).engine
+        loaded = load_engine(bundle, options)
+        self.engine, self.weight_bytes = loaded.engine, loaded.model.weight_bytes
         self.version = fairway.__version__
 
     def run(self, prompts: Prompts, num_tokens: int) -> Times:
