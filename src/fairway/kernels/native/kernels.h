@@ -143,6 +143,8 @@ struct Kernels {
     std::size_t (*attention_scratch)(const AttentionTask& task, std::size_t rows);  // in floats
     void (*attention)(const AttentionTask& task, const AttentionItem& item, float* scratch);
     std::size_t (*argmax)(const float* x, std::size_t width);
+    // The `count` <= width largest of x, falling.
+    void (*top)(const float* x, std::size_t width, std::size_t count, float* values, std::int32_t* ids);
     void (*exp)(const float* x, float* out, std::size_t width);
     // One row of weights to codes and scales; see quantize.py.
     void (*quantize_int4)(const float* w, std::size_t columns, std::uint8_t* codes, float* scales);

@@ -222,6 +222,19 @@ void quantize(const std::string& isa, const Array<float, 2>& weight, const Bytes
     }
 }
 
+using Top = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using TopIds = nb::ndarray<std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+void top(const std::string& isa, const Array<float, 2>& logits, const Top& values, const TopIds& ids) {
+    const Kernels& kernels = kernels_named(isa);
+    const std::size_t rows = logits.shape(0), width = logits.shape(1), count = values.shape(1);
+    if (values.shape(0) != rows || ids.shape(0) != rows || ids.shape(1) != count || count < 1 || count > width)
+        throw std::invalid_argument("values or ids do not fit the logits");
+    const Outside outside;
+    for (std::size_t r = 0; r < rows; ++r)
+        kernels.top(logits.data() + r * width, width, count, values.data() + r * count, ids.data() + r * count);
+}
+
 nb::object exp(const std::string& isa, const Vector& x) {
     const Kernels& kernels = kernels_named(isa);
     auto* out = new float[x.shape(0)];
@@ -239,6 +252,7 @@ NB_MODULE(_native, m) {
     m.def("has_variant", [](const std::string& isa) { return find_kernels(isa.c_str()) != nullptr; });
     m.def("exp", &exp);
     m.def("quantize", &quantize);
+    m.def("top", &top);
     nb::class_<Team>(m, "Team").def(nb::init<int>()).def_prop_ro("size", &Team::size);
     nb::class_<Matrix>(m, "Matrix")
         .def_prop_ro("rows", [](const Matrix& matrix) { return matrix.weights().rows; })

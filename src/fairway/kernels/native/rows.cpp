@@ -123,17 +123,4 @@ void exp_row(const float* x, float* out, std::size_t width) {
     for_vectors(width, [&](std::size_t i, std::size_t n) { store_up_to(out + i, n, exp(load_up_to(x + i, n))); });
 }
 
-std::size_t argmax(const float* x, std::size_t width) {
-    std::size_t best = 0;
-    Floats bound = splat(x[0]);
-    for_vectors(width, [&](std::size_t i, std::size_t n) {
-        const Mask inside = lanes(0, static_cast<std::int64_t>(n));
-        if (!any(bound < select(inside, load_up_to(x + i, n), bound))) return;
-        for (std::size_t j = i; j < i + n; ++j)
-            if (x[j] > x[best]) best = j;
-        bound = splat(x[best]);
-    });
-    return best;
-}
-
 }  // namespace fairway::FAIRWAY_ISA

@@ -16,6 +16,7 @@ void soft_cap(float* x, std::size_t width, float cap);
 void rotate(float* x, const float* cos, const float* sin, std::size_t half);
 void exp_row(const float* x, float* out, std::size_t width);
 std::size_t argmax(const float* x, std::size_t width);
+void top(const float* x, std::size_t width, std::size_t count, float* values, std::int32_t* ids);
 void write_cache(const LayerCache& cache, const float* k, const float* v, std::size_t block, std::size_t slot);
 std::size_t attention_scratch(const AttentionTask& task, std::size_t rows);
 void attention(const AttentionTask& task, const AttentionItem& item, float* scratch);
