@@ -23,17 +23,16 @@ Item = TypeVar("Item")
 
 GREETINGS_FILE = Path(__file__).with_name("greetings.json")
 SUBJECT_WORDS = (
-    "ant apple baby balloon ball bear bee bike bird boat book box boy bread bug bunny bus butterfly"
-    " cake candy car castle cat caterpillar chicken clown cookie cow crab dad dinosaur doctor dog"
-    " doll dolphin dragon drum duck eagle elephant fairy farm farmer fire fish flower fox friend"
-    " frog game garden ghost gift giraffe girl goat grandma guitar hat hen hippo honey horse house"
-    " ice jar jungle key king kite kitten ladder lake lamp leaf lemon lion lizard map mom monkey"
-    " monster moon mountain mouse mud music nest ocean orange owl page painting park party peach"
-    " pencil penguin pig pilot pirate pizza plane pond pony prince princess puppy puzzle queen"
-    " rabbit rain rainbow ring river robot rock rose sailor sand sandwich school sea seed shark"
-    " sheep shell ship shoe shop sky snail snake snow soup spider spoon spring squirrel star stick"
-    " stone storm sun sweater swing tiger toy train treasure tree truck turtle umbrella vase wagon"
-    " water whale wind witch wizard wolf wood worm yard zebra zoo"
+    "ant apple baby balloon ball bear bee bike bird boat book box boy bread bug bunny bus butterfly "
+    "cake candy car castle cat caterpillar chicken clown cookie cow crab dinosaur doctor dog doll "
+    "dolphin dragon drum duck eagle elephant fairy farm farmer fire fish flower fox frog garden ghost "
+    "gift giraffe girl goat grandma guitar hat hen hippo honey horse house ice jar jungle key king kite "
+    "kitten ladder lake lamp leaf lemon lion lizard map monkey monster moon mountain mouse mud music "
+    "nest ocean orange owl page painting park peach pencil penguin pig pilot pirate pizza plane pond "
+    "pony prince princess puppy puzzle queen rabbit rain rainbow ring river robot rock rose sailor sand "
+    "sandwich school sea seed shark sheep shell ship shoe shop snail snake snow soup spider spoon "
+    "spring squirrel star stick stone storm sun sweater swing tiger train treasure tree truck turtle "
+    "umbrella vase wagon whale wind witch wizard wolf wood worm yard zebra zoo"
 )
 SUBJECTS = frozenset(SUBJECT_WORDS.split())
 ABOUT_SUBJECT = (

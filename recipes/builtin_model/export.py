@@ -64,10 +64,9 @@ def generation_config(tokenizer: Tokenizer) -> dict[str, object]:
     return {
         **token_ids(tokenizer),
         "do_sample": True,
-        "temperature": 0.7,
+        "temperature": 0.6,
         "top_k": 40,
         "top_p": 0.95,
-        "repetition_penalty": 1.05,
     }
 
 

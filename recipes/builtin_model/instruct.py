@@ -21,8 +21,10 @@ from .command import read_command
 from .conversations import Material, draw_conversation, read_material
 from .data import prepare
 from .learner import IGNORED, Batch, Learner
+from .model import LanguageModel
 from .settings import InstructPlan, Recipe
 from .team import Team, run_team
+from .tokenizer import ASSISTANT, BEGIN, END, SYSTEM, TURN_END, USER
 
 CHECKPOINT_EVERY = 20
 Row = tuple[list[int], list[int]]
@@ -75,6 +77,8 @@ def instruct(team: Team, data: Path, work: Path, recipe: Recipe) -> None:
     tokenizer, tokens, texts = prepare(data, work, recipe)
     source = InstructData(plan, tokenizer, tokens, read_material(data, texts.stories))
     learner, step = _resume(work, recipe, team)
+    if step == 0:
+        start_markers(learner.model, tokenizer)
     learner.loss = torch.compile(learner.model.loss, dynamic=False)
     log = JsonLog(work / "instruct.jsonl", step) if team.is_first else None
     while step < plan.steps:
@@ -86,6 +90,15 @@ def instruct(team: Team, data: Path, work: Path, recipe: Recipe) -> None:
             if step % CHECKPOINT_EVERY == 0 or step == plan.steps:
                 state = {**learner.state_dict(), "step_number": step}
                 save_checkpoint(work / "instruct.pt", state)
+
+
+@torch.no_grad()
+def start_markers(model: LanguageModel, tokenizer: Tokenizer) -> None:
+    """Pre-training never saw the chat markers: let each start as the token it resembles."""
+    rows = model.model.embed_tokens.weight
+    resembles = {SYSTEM: BEGIN, USER: BEGIN, ASSISTANT: BEGIN, TURN_END: END}
+    for marker, known in resembles.items():
+        rows[tokenizer.token_to_id(marker)] = rows[tokenizer.token_to_id(known)]
 
 
 def _resume(work: Path, recipe: Recipe, team: Team) -> tuple[Learner, int]:

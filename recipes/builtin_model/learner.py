@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .model import LanguageModel
 from .optimizer import Optimizer
 from .settings import ModelShape
-from .team import Team
+from .team import Team, replace_by_sums
 
 GRADIENT_NORM = 1.0
 IGNORED = -100
@@ -32,8 +32,7 @@ class Learner:
     def learn(self, batches: list[Batch], muon_lr: float, adam_lr: float) -> float:
         """Update on the mean loss over all counted targets; returns it, in nats per token."""
         num_targets = sum(int((targets != IGNORED).sum()) for _, targets in batches)
-        loss = self._accumulate(batches, num_targets)
-        self._sum_gradients()
+        loss = self._sum_over_team(self._accumulate(batches, num_targets))
         nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
         self.optimizer.step(muon_lr, adam_lr)
         self.optimizer.zero_grad()
@@ -46,28 +45,23 @@ class Learner:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def _accumulate(self, batches: list[Batch], num_targets: int) -> float:
-        """Gradients of this process's batches; returns the mean loss of the whole team."""
-        total = torch.zeros((), device=self.device)
+    def _accumulate(self, batches: list[Batch], num_targets: int) -> Tensor:
+        """Gradients of this process's batches; returns its part of the mean loss."""
+        total = torch.zeros(1, device=self.device)
         for batch in batches[self.team.rank :: self.team.size]:
             inputs, targets = (tensor.to(self.device) for tensor in batch)
             with torch.autocast(self.device.type, torch.bfloat16):
                 loss = self.loss(inputs, targets) / num_targets
             loss.backward()
             total += loss.detach()
-        self.team.sum_(total)
-        return total.item()
+        return total
 
-    def _sum_gradients(self) -> None:
-        """Sum the team's gradients, in one message."""
-        if self.team.size == 1:
-            return
-        gradients = [_gradient(weight) for weight in self.model.parameters()]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        self.team.sum_(flat)
-        parts = flat.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+    def _sum_over_team(self, loss: Tensor) -> float:
+        """Sum the gradients and the loss over all processes, in one message."""
+        if self.team.size > 1:
+            parts = [_gradient(weight) for weight in self.model.parameters()] + [loss]
+            replace_by_sums(parts, self.team)
+        return loss.item()
 
 
 def _gradient(weight: Tensor) -> Tensor:

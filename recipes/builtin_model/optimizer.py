@@ -12,7 +12,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
-from .team import Team
+from .team import Team, replace_by_sums
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
@@ -51,21 +51,23 @@ class Muon:
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
-        for group, velocity in zip(self.groups, self.velocity, strict=True):
-            gradient = torch.stack([matrix.grad for matrix in group])
-            velocity.lerp_(gradient, 1 - self.momentum)
-            update = self._orthogonalise(gradient.lerp(velocity, self.momentum))
+        updates = [self._share_of_update(*pair) for pair in zip(self.groups, self.velocity, strict=True)]
+        if self.team.size > 1:
+            replace_by_sums(updates, self.team)
+        for group, update in zip(self.groups, updates, strict=True):
             rows, columns = group[0].shape
             scale = lr * max(1.0, rows / columns) ** 0.5
             for matrix, change in zip(group, update, strict=True):
                 matrix.mul_(1 - lr * self.weight_decay).add_(change, alpha=-scale)
 
-    def _orthogonalise(self, stack: Tensor) -> Tensor:
+    def _share_of_update(self, group: list[Tensor], velocity: Tensor) -> Tensor:
+        """The orthogonalised momentum of this process's matrices, zeros for the others."""
+        gradient = torch.stack([matrix.grad for matrix in group])
+        velocity.lerp_(gradient, 1 - self.momentum)
         share = slice(self.team.rank, None, self.team.size)
-        result = torch.zeros_like(stack)
-        result[share] = orthogonalise(stack[share])
-        self.team.sum_(result)
-        return result
+        update = torch.zeros_like(gradient)
+        update[share] = orthogonalise(gradient.lerp(velocity, self.momentum)[share])
+        return update
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         return {"velocity": self.velocity}

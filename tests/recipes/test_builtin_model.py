@@ -12,6 +12,7 @@ from builtin_fixtures import SENTENCES, tiny_recipe  # noqa: E402
 from recipes.builtin_model.checkpoint import save_checkpoint  # noqa: E402
 from recipes.builtin_model.evaluate import bits_per_byte  # noqa: E402
 from recipes.builtin_model.export import export, load_exported  # noqa: E402
+from recipes.builtin_model.instruct import start_markers  # noqa: E402
 from recipes.builtin_model.learner import Learner  # noqa: E402
 from recipes.builtin_model.model import LanguageModel  # noqa: E402
 from recipes.builtin_model.optimizer import orthogonalise  # noqa: E402
@@ -57,6 +58,14 @@ def test_two_processes_learn_what_one_learns(tmp_path):
     shared, shared_losses = torch.load(tmp_path / "two.pt")
     assert losses == pytest.approx(shared_losses)
     assert all(torch.allclose(weights[name], shared[name], atol=2e-3) for name in weights)
+
+
+def test_chat_markers_start_as_the_tokens_they_resemble():
+    tokenizer = train_tokenizer(SENTENCES, SHAPE.vocab_size)
+    model = LanguageModel(SHAPE)
+    start_markers(model, tokenizer)
+    rows = model.model.embed_tokens.weight
+    assert torch.equal(rows[tokenizer.token_to_id("<|end|>")], rows[tokenizer.token_to_id("</s>")])
 
 
 def test_export_keeps_the_weights_but_for_rounding(tmp_path):
