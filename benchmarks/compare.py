@@ -23,9 +23,9 @@ if __name__ == "__main__":
     sys.path[0] = str(ROOT)
 
 from benchmarks.comparison.columns import COLUMN_KEYS, HTTP  # noqa: E402
-from benchmarks.comparison.contest import Choice, compare  # noqa: E402
+from benchmarks.comparison.contest import Choice, Comparison  # noqa: E402
 from benchmarks.comparison.plot import svg  # noqa: E402
-from benchmarks.comparison.results import Report  # noqa: E402
+from benchmarks.comparison.results import Report, report_from  # noqa: E402
 from benchmarks.comparison.shapes import RANDOM, SHAPES  # noqa: E402
 from benchmarks.comparison.table import markdown  # noqa: E402
 from benchmarks.peers.protocol import Place, Unavailable  # noqa: E402
@@ -53,6 +53,7 @@ def arguments() -> argparse.Namespace:
     add("--jobs", type=int, default=1, help="processes that build at once (default 1)")
     add("--llama-bin", type=Path, help="folder of llama.cpp's tools, instead of building them")
     add("--prepare-only", action="store_true", help="install and convert, measure nothing")
+    add("--render", type=Path, metavar="JSON", help="write table and plot of such a file again, and end")
     add("--results", type=Path, default=RESULTS, help="where the tables go (default %(default)s)")
     return parser.parse_args()
 
@@ -84,15 +85,18 @@ def write(report: Report, folder: Path) -> None:
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # workers are stopped on the way out
     args = arguments()
+    if args.render:
+        write(report_from(json.loads(args.render.read_text("utf-8"))), args.render.parent)
+        return
     for shape in args.shapes:
         try:
-            report = compare(choice_of(args, shape), prepare_only=args.prepare_only)
+            comparison = Comparison(choice_of(args, shape))
         except Unavailable as error:
             print(f"{shape}: {error}", file=sys.stderr)
             continue
-        if not args.prepare_only:
+        for report in () if args.prepare_only else comparison.rounds():
             write(report, args.results)
-        print(markdown(report))
+        print(markdown(comparison.report()))
 
 
 if __name__ == "__main__":

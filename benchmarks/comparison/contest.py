@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -15,7 +16,7 @@ from benchmarks.comparison.http_rounds import serve_round
 from benchmarks.comparison.limits import limits_meter
 from benchmarks.comparison.results import OURS, Report, Row
 from benchmarks.comparison.shapes import RANDOM, ROOT, model_of
-from benchmarks.comparison.turns import Contest, attempt, prepare, say
+from benchmarks.comparison.turns import Contest, Contestant, attempt, prepare, say
 from benchmarks.peers.protocol import Model, Place
 from benchmarks.peers.servers import SERVERS, Server
 from benchmarks.peers.table import PEERS
@@ -44,40 +45,57 @@ class Choice:
         return any(key != HTTP for key in self.columns)
 
 
-def compare(choice: Choice, prepare_only: bool = False) -> Report:
-    model = model_of(choice.shape, choice.place.cache, choice.layers)
-    columns = [each for each in columns_for(model.context, choice.context) if each.key in choice.columns]
-    contest = Contest(model, choice.place, columns, [])
-    if choice.measures_engines:
-        contest.contestants += [
-            prepare(peer, variant, model, choice.place)
-            for peer in PEERS
-            for variant in peer.variants
-            if choice.has(f"{peer.name} {variant}" if peer.name != OURS else OURS)
-        ]
-    servers = prepared_servers(choice, model)
-    meter = limits_meter(choice.place)
-    try:
-        for number in range(0 if prepare_only else choice.rounds):
-            say(f"round {number + 1} of {choice.rounds}")
-            meter.measure()
-            contest.round()
-        for number in range(0 if prepare_only else choice.rounds if servers else 0):
-            say(f"HTTP, round {number + 1} of {choice.rounds}")
-            serve_round(servers, model, choice.place, Texts(number))
-    finally:
-        contest.close()
-    return Report(
-        date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        model=model.name,
-        machine=machine(choice.place),
-        workload=workload(choice, columns),
-        num_matrix_weights=model.num_matrix_weights,
-        titles=titles(choice, columns),
-        rows=[each.row for each in contest.contestants],
-        http_rows=[row for _, row in servers],
-        limits=meter.limits(),
-    )
+class Comparison:
+    """Everyone who takes part, prepared; `rounds` measures and `report` tells what there is so far."""
+
+    def __init__(self, choice: Choice) -> None:
+        self.choice = choice
+        self.date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        self.model = model_of(choice.shape, choice.place.cache, choice.layers)
+        columns = columns_for(self.model.context, choice.context)
+        self.columns = [column for column in columns if column.key in choice.columns]
+        self.contest = Contest(self.model, choice.place, self.columns, prepared_engines(choice, self.model))
+        self.servers = prepared_servers(choice, self.model)
+        self.meter = limits_meter(choice.place)
+
+    def rounds(self) -> Iterator[Report]:
+        """The report after every round, so that a run that is stopped loses one round."""
+        try:
+            for number in range(self.choice.rounds):
+                say(f"round {number + 1} of {self.choice.rounds}")
+                self.meter.measure()
+                self.contest.round()
+                yield self.report()
+        finally:
+            self.contest.close()
+        for number in range(self.choice.rounds if self.servers else 0):
+            say(f"HTTP, round {number + 1} of {self.choice.rounds}")
+            serve_round(self.servers, self.model, self.choice.place, Texts(number))
+            yield self.report()
+
+    def report(self) -> Report:
+        return Report(
+            date=self.date,
+            model=self.model.name,
+            machine=machine(self.choice.place),
+            workload=workload(self.choice, self.columns),
+            num_matrix_weights=self.model.num_matrix_weights,
+            titles=titles(self.choice, self.columns),
+            rows=[each.row for each in self.contest.contestants],
+            http_rows=[row for _, row in self.servers],
+            limits=self.meter.limits(),
+        )
+
+
+def prepared_engines(choice: Choice, model: Model) -> list[Contestant]:
+    if not choice.measures_engines:
+        return []
+    wanted = [(peer, variant) for peer in PEERS for variant in peer.variants]
+    return [
+        prepare(peer, variant, model, choice.place)
+        for peer, variant in wanted
+        if choice.has(peer.name) or choice.has(f"{peer.name} {variant}")
+    ]
 
 
 def prepared_servers(choice: Choice, model: Model) -> list[tuple[Server, Row]]:

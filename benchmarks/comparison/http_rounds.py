@@ -60,7 +60,7 @@ def running(server: Server, model: Model, place: Place, row: Row) -> Iterator[st
     log.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+        process = subprocess.Popen(command, stdout=file, stderr=file, preexec_fn=os.setpgrp)
     try:
         url = f"http://127.0.0.1:{port}"
         wait_until_ready(process, url + server.ready_path, log)

@@ -15,8 +15,8 @@
 #endif
 
 constexpr size_t kBytesEach = size_t{256} << 20;  // well beyond any cache
-constexpr int kPasses = 4;
-constexpr int kSteps = 4000000;
+constexpr int kPasses = 8;
+constexpr int kSteps = 16000000;
 constexpr int kChains = 16;  // enough to hide the latency of a multiply
 
 static std::atomic<uint64_t> sink{0};

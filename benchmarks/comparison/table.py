@@ -14,10 +14,8 @@ from benchmarks.comparison.results import Report, Row, best_peer, ratio
 def markdown(report: Report) -> str:
     parts = [f"# {report.model}, {report.date}", machine_lines(report)]
     if report.rows:
-        parts.append(rates_table(report.rows, report.titles))
-        parts.append(LEGEND)
-        parts.append(limit_lines(report))
-    if report.http_rows:
+        parts += [rates_table(report.rows, report.titles), LEGEND, limit_lines(report)]
+    if any(row.values for row in report.http_rows):
         parts += ["## Over HTTP", WORKLOAD, http_table(report.http_rows)]
     parts.append(missing_lines([*report.rows, *report.http_rows]))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -33,8 +31,8 @@ def machine_lines(report: Report) -> str:
     lines = [f"- {key}: {value}" for key, value in {**report.machine, **report.workload}.items()]
     if limits := report.limits:
         memory, int8 = _range(limits.memory_bytes_per_s, 1e9), _range(limits.int8_ops_per_s, 1e12)
-        lines.append(f"- reading memory: {limits.memory / 1e9:.1f} GB/s ({memory})")
-        lines.append(f"- int8 multiply-add: {limits.int8 / 1e12:.2f} TOPS ({int8})")
+        lines.append(f"- reading memory, best round: {limits.memory / 1e9:.1f} GB/s (rounds: {memory})")
+        lines.append(f"- int8 multiply-add, best round: {limits.int8 / 1e12:.2f} TOPS (rounds: {int8})")
     return "\n".join(lines)
 
 

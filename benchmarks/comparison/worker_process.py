@@ -39,7 +39,7 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
-                start_new_session=True,
+                preexec_fn=os.setpgrp,
             )
         try:
             ready = self._answer()

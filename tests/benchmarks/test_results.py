@@ -44,4 +44,4 @@ def test_a_report_survives_json():
     report.limits = limits
     again = report_from(json.loads(json.dumps(report.to_dict())))
     assert again == report
-    assert again.limits.memory == 45e9
+    assert again.limits.memory == 50e9
