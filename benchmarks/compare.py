@@ -94,9 +94,19 @@ def main() -> None:
         except Unavailable as error:
             print(f"{shape}: {error}", file=sys.stderr)
             continue
-        for report in () if args.prepare_only else comparison.rounds():
-            write(report, args.results)
+        if not args.prepare_only:
+            measure(comparison, args.results)
         print(markdown(comparison.report()))
+
+
+def measure(comparison: Comparison, folder: Path) -> None:
+    """Writes after every round, and what there is of the last one when the run is stopped."""
+    try:
+        for report in comparison.rounds():
+            write(report, folder)
+    finally:
+        if comparison.report().has_values:
+            write(comparison.report(), folder)
 
 
 if __name__ == "__main__":

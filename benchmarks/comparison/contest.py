@@ -57,6 +57,7 @@ class Comparison:
         self.contest = Contest(self.model, choice.place, self.columns, prepared_engines(choice, self.model))
         self.servers = prepared_servers(choice, self.model)
         self.meter = limits_meter(choice.place)
+        self.finished = 0
 
     def rounds(self) -> Iterator[Report]:
         """The report after every round, so that a run that is stopped loses one round."""
@@ -65,6 +66,7 @@ class Comparison:
                 say(f"round {number + 1} of {self.choice.rounds}")
                 self.meter.measure()
                 self.contest.round()
+                self.finished += 1
                 yield self.report()
         finally:
             self.contest.close()
@@ -78,7 +80,7 @@ class Comparison:
             date=self.date,
             model=self.model.name,
             machine=machine(self.choice.place),
-            workload=workload(self.choice, self.columns),
+            workload={"rounds": self.finished} | workload(self.columns),
             num_matrix_weights=self.model.num_matrix_weights,
             titles=titles(self.choice, self.columns),
             rows=[each.row for each in self.contest.contestants],
@@ -135,6 +137,6 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def workload(choice: Choice, columns: list[Column]) -> dict[str, Any]:
+def workload(columns: list[Column]) -> dict[str, Any]:
     steps = [f"{each.title} {each.generate} after {each.prompt}" for each in columns if each.generate]
-    return {"rounds": choice.rounds} | ({"decoding steps": ", ".join(steps)} if steps else {})
+    return {"decoding steps": ", ".join(steps)} if steps else {}

@@ -92,6 +92,10 @@ class Report:
     http_rows: list[Row] = field(default_factory=list)
     limits: Limits | None = None
 
+    @property
+    def has_values(self) -> bool:
+        return any(row.values for row in [*self.rows, *self.http_rows])
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
