@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from benchmarks.comparison.columns import LOAD
 from benchmarks.comparison.http_loads import WORKLOAD
 from benchmarks.comparison.http_table import http_table
+from benchmarks.comparison.neighbours import OTHERS
 from benchmarks.comparison.numbers import number, percent, times
 from benchmarks.comparison.results import Report, Row, best_peer, ratio
 
@@ -78,12 +79,14 @@ def limit_lines(report: Report) -> str:
     """How near each engine comes to the machine: int8 rate of prefill, memory of one stream."""
     if report.limits is None:
         return ""
-    lines = ["| engine | prefill, share of the int8 limit | 1 stream, share of the memory limit |",
-             "|---|---:|---:|"]  # fmt: skip
+    lines = ["| engine | prefill / int8 limit | 1 stream / memory limit | CPU of others |",
+             "|---|---:|---:|---:|"]  # fmt: skip
     for row in report.rows:
         prefill, stream = prefill_share(report, row), stream_share(report, row)
         if prefill is not None or stream is not None:
-            lines.append(f"| {row.name} | {percent(prefill)} | {percent(stream)} |")
+            lines.append(
+                f"| {row.name} | {percent(prefill)} | {percent(stream)} | {percent(row.median(OTHERS))} |"
+            )
     return "\n".join(lines) if len(lines) > 2 else ""
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.comparison.columns import LOAD, Column, Prompts, longest
+from benchmarks.comparison.neighbours import OTHERS, busy_share
 from benchmarks.comparison.results import Row
 from benchmarks.comparison.worker_process import WorkerProcess
 from benchmarks.peers.protocol import Command, Model, Peer, Place, Unavailable
@@ -75,6 +76,8 @@ class Contest:
             contestant.stop()
 
     def _turn(self, contestant: Contestant) -> None:
+        if (share := busy_share()) is not None:
+            contestant.row.add(OTHERS, share)
         worker = contestant.worker
         if worker:
             worker.resume()

@@ -19,7 +19,7 @@ def http_row(engine, rate):
 
 @pytest.fixture
 def report():
-    ours = {"prefill": [2000.0, 1900.0, 2100.0], "stream": [150.0], "load": [0.5]}
+    ours = {"prefill": [2000.0, 1900.0, 2100.0], "stream": [150.0], "load": [0.5], "others": [0.1]}
     rows = [
         Row("Fairway", "int4", "0.1.0", ours, weight_bytes=200_000_000),
         Row("Peer <&>", "Q4_0", "9", {"prefill": [1000.0], "stream": [100.0], "load": [0.25]}),
@@ -46,8 +46,8 @@ def test_ratios_name_the_best_peer_and_turn_times_round(report):
 
 def test_shares_of_the_limits(report):
     text = markdown(report)
-    assert "| Fairway int4 | 50% | 75% |" in text
-    assert "| Peer <&> Q4_0 | 25% | – |" in text
+    assert "| Fairway int4 | 50% | 75% | 10% |" in text
+    assert "| Peer <&> Q4_0 | 25% | – | – |" in text
 
 
 def test_who_was_not_measured_is_there_with_the_reason(report):
