@@ -42,7 +42,9 @@ def draw_pretraining(axes: Axes, lines: list[dict[str, float]]) -> None:
     for before, after in itertools.pairwise(lines):
         if after["length"] != before["length"]:
             axes.axvline(after["tokens"] / 1e6, color="#999999", linestyle=":", linewidth=0.8)
-            axes.annotate(f" windows of {after['length']}", (after["tokens"] / 1e6, 6.2), fontsize=8)
+            axes.annotate(
+                f" windows of {after['length']}", (after["tokens"] / 1e6, 5.0), rotation=90, fontsize=8
+            )
     axes.set(xlabel="tokens (millions)", ylabel="nats per token", ylim=(3.0, 6.5), title="Pre-training")
     judged = [line for line in lines if "books_bits_per_byte" in line]
     right = axes.twinx()

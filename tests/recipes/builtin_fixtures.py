@@ -32,6 +32,9 @@ def tiny_recipe() -> Recipe:
         tokens_per_step=64,
         tokens_per_micro_batch=32,
         lengths=(8, 16, 32),
+        length_shares=(0.6, 0.28, 0.12),
+        warmup_share=0.01,
+        decay_share=0.6,
         checkpoint_every_s=3.0,
     )
     instruct = InstructPlan(1, 4, 128, 64, 64, 0.01, 0.01, 0.2, 0.5, 0.2)
