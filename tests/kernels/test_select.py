@@ -5,7 +5,7 @@ import pytest
 from fairway.errors import SettingsError, UnsupportedError
 from fairway.kernels import native_backend, select
 from fairway.kernels.extension import native_isas
-from fairway.kernels.select import select_backend, why_reference
+from fairway.kernels.select import choose_isa, select_backend, why_reference
 
 
 def test_auto_takes_the_best(monkeypatch) -> None:
@@ -48,3 +48,11 @@ def test_without_a_variant_the_reference_runs_and_says_why(monkeypatch, missing)
 def test_threads_are_settable() -> None:
     backend = native_backend.NativeBackend(threads=3)
     assert backend.threads == 3
+
+
+def test_a_choice_is_made_before_anything_is_planned(monkeypatch):
+    monkeypatch.setenv("FAIRWAY_ISA", "reference")
+    assert choose_isa() == "reference"
+    monkeypatch.delenv("FAIRWAY_ISA")
+    assert choose_isa() == (*native_isas(), "reference")[0]
+    assert choose_isa("reference") == "reference"

@@ -143,3 +143,18 @@ def test_the_plan_reads_well_and_is_json():
 def test_numbers_for_people():
     assert [count(n) for n in (7, 260_032, 11_200_000, 7_615_616_512)] == ["7", "260 k", "11.2 M", "7.62 B"]
     assert [size(n) for n in (900, 1_500_000, 2.5e9)] == ["1 kB", "1.5 MB", "2.5 GB"]
+
+
+@pytest.mark.parametrize(
+    ("features", "isa", "kernels"),
+    [
+        (("avx2", "avx512_vnni"), "auto", "AVX-512"),
+        (("avx2", "avx512_vnni"), "avx2", "AVX2"),
+        (("avx2", "avx512_vnni"), "reference", "the slow NumPy reference"),
+        (("asimddp",), "auto", "the slow NumPy reference"),
+    ],
+)
+def test_the_plan_names_the_kernels_that_will_run(features, isa, kernels):
+    machine = replace(MACHINE, features=features)
+    planned = plan(random_bundle(TINY), machine, PlanSettings(isa=isa))
+    assert dict(planned.lines())["threads"] == f"8 on a processor, {kernels}"

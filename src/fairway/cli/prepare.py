@@ -32,11 +32,13 @@ def plan_model(
 ) -> Planned:
     """`model` may be `name=MODEL` to serve it under another name."""
     from fairway.formats.open import open_bundle
+    from fairway.kernels.select import choose_isa
     from fairway.map.planner import plan
     from fairway.map.probe import probe
     from fairway.registry.resolve import resolve
 
     name, model = split_name(model)
+    settings = replace(settings, isa=choose_isa(settings.isa))
     with screen.step("Found the model", is_bytes=True) as progress:
         located = resolve(model, progress)
         bundle = open_bundle(located.path)

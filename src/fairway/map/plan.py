@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from fairway.runtimes.loading import NativeOptions
 
 BLOCK_SIZE = 16
-# The instructions that kernels look for, the best first.
-KERNELS = {"avx512_vnni": ", AVX-512", "avx2": ", AVX2", "asimddp": ", NEON"}
+# What the processor must have for the kernels of an instruction set, the best first.
+FEATURES = {"avx512": "avx512_vnni", "avx2": "avx2"}
+KERNELS = {"avx512": "AVX-512", "avx2": "AVX2", "reference": "the slow NumPy reference"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class Plan:
     @property
     def cache_tokens(self) -> int:
         return self.num_blocks * BLOCK_SIZE
+
+    @property
+    def isa(self) -> str:
+        """The kernels that run: those asked for, else the best that the processor has."""
+        if self.settings.isa != "auto":
+            return self.settings.isa
+        return next((isa for isa, needed in FEATURES.items() if needed in self.machine.features), "reference")
 
     def native_options(self, name: str) -> NativeOptions:
         """What the native runtime is told."""
@@ -84,6 +92,7 @@ class Plan:
             "num_blocks": self.num_blocks,
             "block_size": BLOCK_SIZE,
             "threads": self.threads,
+            "isa": self.isa,
             "needed": self.need.to_dict(),
             "available_bytes": self.machine.memory_free_bytes,
             "machine": self.machine.to_dict(),
@@ -107,8 +116,7 @@ class Plan:
     def _threads(self) -> str:
         machine = self.machine
         limits = f" ({'; '.join(machine.limits)})" if machine.limits else ""
-        kernels = next((name for feature, name in KERNELS.items() if feature in machine.features), "")
-        return f"{self.threads} on {machine.processor}{kernels}{limits}"
+        return f"{self.threads} on {machine.processor}, {KERNELS[self.isa]}{limits}"
 
 
 def size(num_bytes: float) -> str:
