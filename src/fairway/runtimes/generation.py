@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 
 from fairway.engine.events import TokenEvent
 from fairway.engine.token_stream import TokenStream
@@ -60,7 +61,7 @@ class NativeGeneration:
         delta = answer.push(event)
         if answer.stopped_early:
             self._streams[answer.index].cancel(reason="stop")
-        return _with_usage(delta, self._usage()) if self._all_finished() else delta
+        return replace(delta, usage=self._usage()) if self._all_finished() else delta
 
     def _all_finished(self) -> bool:
         return all(answer.finished for answer in self._answers)
@@ -93,7 +94,3 @@ class NativeGeneration:
                 task.cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _with_usage(delta: Delta, usage: Usage) -> Delta:
-    return Delta(**{**delta.__dict__, "usage": usage})

@@ -17,7 +17,7 @@ from fairway.engine.sampling_params import SamplingParams
 from fairway.engine.worker import Worker
 from fairway.errors import FormatError
 from fairway.formats.bundle import Bundle
-from fairway.kernels.program import CacheShape, Limits
+from fairway.kernels.program import Limits
 from fairway.kernels.select import select_backend
 from fairway.models.loader import Model, load_model
 from fairway.runtimes.model_runner import ModelRunner
@@ -66,7 +66,8 @@ def load_engine(bundle: Bundle, options: NativeOptions, progress: Progress | Non
     model = load_model(
         bundle, backend, weight_type=options.weight_type, context=options.context, progress=progress
     )
-    cache, limits = _cache_shape(model, options), _limits(options)
+    cache = model.cache_shape(options.num_blocks, options.block_size, type=options.kv_type)
+    limits = _limits(options)
     runner = ModelRunner(model, cache, limits, vocab_size=tokenizer.vocab_size)
     engine = Engine(runner, EngineSettings(max_waiting=options.max_waiting))
     return Loaded(bundle, options, tokenizer, model, engine)
@@ -104,18 +105,6 @@ def _template(bundle: Bundle, tokenizer: Tokenizer) -> ChatTemplate:
         bundle.chat_template or default_template(tokenizer.token_id),
         bos_token=text(tokenizer.bos_token_id),
         eos_token=text(tokenizer.eos_token_id),
-    )
-
-
-def _cache_shape(model: Model, options: NativeOptions) -> CacheShape:
-    config = model.config
-    return CacheShape(
-        num_layers=config.num_layers,
-        num_blocks=options.num_blocks,
-        block_size=options.block_size,
-        num_kv_heads=config.num_kv_heads,
-        head_size=config.head_size,
-        type=options.kv_type,
     )
 
 

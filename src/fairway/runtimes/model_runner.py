@@ -13,7 +13,7 @@ import numpy as np
 from fairway.engine.batch import Batch, Chunk
 from fairway.errors import InternalError
 from fairway.kernels.program import CacheShape, Executable, Limits, Step
-from fairway.tensors import F32, I32
+from fairway.tensors import F32
 
 
 class CompilableModel(Protocol):
@@ -88,12 +88,9 @@ class StepArrays:
             token_ids=self._token_ids[:num_tokens],
             positions=self._positions[:num_tokens],
             starts=self._starts[: num_sequences + 1],
-            block_tables=self._tables(num_sequences),
+            block_tables=self._block_tables[:num_sequences],
             output_rows=self._output_rows[:num_outputs],
         )
-
-    def _tables(self, num_sequences: int) -> I32:
-        return self._block_tables[:num_sequences]
 
     def _refuse_oversized(self, batch: Batch) -> None:
         limits = self._limits
