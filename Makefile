@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 MODEL ?=
+PARITY_TESTS := tests/models tests/formats tests/text tests/recipes
 BENCH_MODEL := $(if $(MODEL),$(MODEL),random:qwen2.5-0.5b)
 
 NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 10))'
@@ -31,7 +32,7 @@ CREATE := $(PYTHON) -m venv $(VENV) && $(INSTALL) 'pip>=25.1'
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test lint bench clean
+.PHONY: help setup up test parity lint bench clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -43,6 +44,9 @@ up: $(VENV)/.installed ## serve MODEL (default: the built-in one); ARGS="--no-se
 
 test: $(VENV)/.test ## run the tests; ARGS go to pytest
 	@$(BIN)/python -m pytest $(ARGS)
+
+parity: $(VENV)/.parity ## the tests beside transformers, gguf, safetensors and PyTorch themselves
+	@$(BIN)/python -m pytest $(PARITY_TESTS) $(ARGS)
 
 lint: $(VENV)/.lint ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -70,6 +74,10 @@ $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 
 $(VENV)/.test: $(VENV)/.installed pyproject.toml
 	@$(INSTALL) --group test
+	@touch $@
+
+$(VENV)/.parity: $(VENV)/.test pyproject.toml
+	@$(INSTALL) --group parity
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.installed pyproject.toml

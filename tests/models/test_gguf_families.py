@@ -9,6 +9,7 @@ from gguf_files import gguf_model
 from model_cases import CASES
 from tiny_models import Session, golden, memory_bundle, tiny_weights
 
+from fairway.errors import FormatError
 from fairway.formats.bundle import Bundle
 from fairway.formats.gguf_writer import GgufData, gguf_data, write_gguf
 from fairway.formats.open import open_bundle
@@ -116,3 +117,12 @@ def test_low_bit_files_keep_their_values(name: str, quantise, bits: int, tmp_pat
     wanted = Session(load_model(memory_bundle(config, rounded), ReferenceBackend())).feed([3, 1, 4, 1, 5])
     found = Session(model).feed([3, 1, 4, 1, 5])
     assert np.sqrt(np.mean((found - wanted) ** 2)) / wanted.std() < 0.03
+
+
+def test_what_is_wrong_in_a_gguf_file_is_not_blamed_on_a_config_json(tmp_path: Path) -> None:
+    answer = golden("llama-grouped-heads")
+    metadata, tensors = gguf_model(answer.config, answer.weights)
+    metadata["llama.attention.head_count_kv"] = 3
+    write_gguf(tmp_path / "odd.gguf", metadata, {name: as_f32(values) for name, values in tensors.items()})
+    with pytest.raises(FormatError, match=r"^GGUF metadata: 4 heads cannot share 3"):
+        load_model(open_bundle(tmp_path / "odd.gguf", complete=False), ReferenceBackend())

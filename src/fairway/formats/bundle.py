@@ -92,3 +92,8 @@ class Bundle:
     licence: str | None = None
     warnings: tuple[str, ...] = ()
     """What was odd but survivable, for `inspect` to show (pickle files beside the weights, ...)."""
+
+    @property
+    def config_name(self) -> str:
+        """What an error calls the source of `config`."""
+        return "GGUF metadata" if self.container == "gguf" else "config.json"

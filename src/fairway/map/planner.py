@@ -44,7 +44,7 @@ PLEASANT_TOKENS_PER_S = 20
 
 def plan(bundle: Bundle, machine: Machine, settings: PlanSettings) -> Plan:
     """Raises `UnsupportedError` for what cannot run, `DoesNotFit`, or `SettingsError`."""
-    config = read_config(bundle.config)
+    config = read_config(bundle.config, bundle.config_name)
     served_context(config, settings.context)
     return Planner(bundle, config, machine, settings).plan()
 

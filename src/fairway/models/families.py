@@ -58,15 +58,13 @@ def family(model_type: str) -> Family:
     return cast(Family, importlib.import_module(f"fairway.models.{MODULES[model_type]}"))
 
 
-def read_config(values: Mapping[str, Any]) -> DecoderConfig:
-    """A config.json as a `DecoderConfig`.
+def read_config(values: Mapping[str, Any], where: str = "config.json") -> DecoderConfig:
+    """A config.json, or what another container has in its place, as a `DecoderConfig`.
 
-    Raises `UnsupportedError` for what this engine does not have and `FormatError` for a config that
+    `where` names it in errors. Raises `UnsupportedError` for what this engine does not have and `FormatError` for a config that
     contradicts itself; neither needs the weights.
     """
-    outer = Fields(values)
-    if "model_type" not in outer:
-        raise FormatError("config.json: model_type is missing.")
+    outer = Fields(values, where)
     model_type = outer.text("model_type")
     module = family(model_type)
     config = _text_config(outer, model_type)

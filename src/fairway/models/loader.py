@@ -65,7 +65,7 @@ def load_model(
     fit the config, `SettingsError` for an unknown weight type or a context beyond the model's.
     """
     check_weight_type(weight_type)
-    config = read_config(bundle.config)
+    config = read_config(bundle.config, bundle.config_name)
     served = served_context(config, context)
     expected = expected_tensors(config)
     check_tensors(

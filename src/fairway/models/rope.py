@@ -127,5 +127,5 @@ def frequencies(rope: RopeConfig, context: int) -> Frequencies:
     with np.errstate(all="ignore"):
         inv_freq, factor = FORMULAS[rope.type](rope, context)
     if not (np.isfinite(inv_freq).all() and math.isfinite(factor)):
-        raise FormatError(f"config.json: the {rope.type} rope parameters give no finite frequencies.")
+        raise FormatError(f"The {rope.type} rope parameters give no finite frequencies.")
     return inv_freq.astype(np.float32), factor
