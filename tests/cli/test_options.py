@@ -45,6 +45,14 @@ def test_flags_reach_their_settings():
     assert (server.host, server.port, server.api_keys) == ("::1", 9, ("a", "b"))
 
 
+def test_what_is_on_by_default_has_a_flag_that_switches_it_off(monkeypatch):
+    assert engine_settings(parsed(engine_options)).enable_prefix_caching
+    assert not engine_settings(parsed(engine_options, "--no-enable-prefix-caching")).enable_prefix_caching
+    monkeypatch.setenv("FAIRWAY_ENGINE_ENABLE_PREFIX_CACHING", "0")
+    assert not engine_settings(parsed(engine_options)).enable_prefix_caching
+    assert engine_settings(parsed(engine_options, "--enable-prefix-caching")).enable_prefix_caching
+
+
 def test_environment_and_file_are_read(monkeypatch, tmp_path):
     (tmp_path / "fairway").mkdir()
     (tmp_path / "fairway" / "config.toml").write_text("[engine]\ncontext = 100\nthreads = 3\n")

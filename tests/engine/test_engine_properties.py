@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fairway.engine.engine import Engine
 from fairway.engine.events import TokenEvent
 from fairway.engine.fake_runner import FakeRunner
+from fairway.engine.limits import EngineSettings
 from fairway.engine.request import Request
 from fairway.engine.sampling_params import SamplingParams
 from fairway.errors import ContextExceeded
@@ -32,9 +33,10 @@ runners = st.fixed_dictionaries(
 class Play:
     """One engine and the requests that come and go; everything random comes from one seed."""
 
-    def __init__(self, runner: dict[str, int], seed: int) -> None:
+    def __init__(self, runner: dict[str, int], seed: int, shares: bool = True) -> None:
         self.random = random.Random(seed)
-        self.engine = Engine(FakeRunner(vocab_size=VOCABULARY, **runner))
+        wishes = EngineSettings(enable_prefix_caching=shares)
+        self.engine = Engine(FakeRunner(vocab_size=VOCABULARY, **runner), wishes)
         self.runner = runner
         self.asked: dict[str, Request] = {}
         self.prompts: list[list[int]] = []
@@ -123,6 +125,10 @@ class Play:
         assert stats.generated_tokens_total == sum(event.token_id is not None for event in events)
         assert len(self.engine.door) == 0
 
+    def check_nothing_was_shared(self) -> None:
+        stats = self.engine.stats()
+        assert (stats.cached_tokens_total, stats.kv_blocks_cached) == (0, 0)
+
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(runner=runners, seed=st.integers(0, 2**32), num_rounds=st.integers(1, 40))
@@ -133,6 +139,18 @@ def test_every_request_gets_the_tokens_it_would_get_alone(runner, seed: int, num
     note(str(play.engine.stats()))
     play.compare_with_alone()
     play.check_totals()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(runner=runners, seed=st.integers(0, 2**32), num_rounds=st.integers(1, 30))
+def test_without_prefix_caching_the_tokens_are_the_same_and_nothing_is_shared(
+    runner, seed: int, num_rounds: int
+) -> None:
+    play = Play(runner, seed, shares=False)
+    play.go(num_rounds)
+    play.compare_with_alone()
+    play.check_totals()
+    play.check_nothing_was_shared()
 
 
 def test_the_random_plays_do_reach_the_difficult_places() -> None:

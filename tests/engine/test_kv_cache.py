@@ -102,6 +102,28 @@ def test_check_sees_what_is_wrong(spoil) -> None:
         cache.check([request])
 
 
+def test_what_somebody_waits_for_is_evicted_last() -> None:
+    cache = KVCache(4, 2)
+    cache.release(computed(cache, "aabb"))
+    cache.release(computed(cache, "ccdd"))
+    waiting = Request([ord(letter) for letter in "aabbx"])
+    cache.expect(waiting)
+    cache.release(computed(cache, "eeff"))
+    assert cache.match(waiting).depth == 2
+    cache.check([])
+
+
+def test_without_sharing_nothing_is_found_and_nothing_is_kept() -> None:
+    cache = KVCache(10, 2, shares_prefixes=False)
+    first, second = computed(cache, "aabbc"), computed(cache, "aabbc")
+    assert (second.num_computed, cache.num_used) == (5, 6)
+    assert not set(first.block_ids) & set(second.block_ids)
+    cache.check([first, second])
+    cache.release(first)
+    assert admitted(cache, "aabbc").num_computed == 0
+    assert (cache.num_cached, cache.num_available) == (0, 4)
+
+
 def test_check_sees_a_block_that_nobody_holds_any_more() -> None:
     cache = KVCache(10, 2)
     computed(cache, "aabbc")

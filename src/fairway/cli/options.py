@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 ENGINE_FLAGS = {
     name: settings.flag_name(name)
     for name in ("weights", "context", "kv", "kv_share", "threads", "max_sequences", "isa")
-}
+} | {"enable_prefix_caching": "--enable-prefix-caching/--no-enable-prefix-caching"}
 SERVER_FLAGS = {
     "host": "--host",
     "port": "--port",
@@ -77,7 +77,7 @@ def _option(field: dataclasses.Field[Any], hint: Any, flag: str) -> Callable[[F]
     help_text = field.metadata.get("help", "")
     text = help_text[:1].upper() + help_text[1:]
     if field.default not in (None, (), False):
-        text += f"  [default: {field.default}]"
+        text += f"  [default: {'on' if field.default is True else field.default}]"
     if hint is bool:
         return click.option(flag, field.name, is_flag=True, default=None, help=text)
     if get_origin(hint) is tuple:

@@ -38,7 +38,8 @@ class Engine:
         self.runner = runner
         self.limits = StepLimits.of(runner, settings)
         self.door = Door(Capacity.of(runner, self.limits.max_sequences + settings.max_waiting))
-        self.scheduler = Scheduler(KVCache(runner.num_blocks, runner.block_size), self.limits)
+        self._shares_prefixes = settings.enable_prefix_caching
+        self.scheduler = Scheduler(self._empty_cache(), self.limits)
         self._stopwatch = Stopwatch(listener) if listener is not None else None
         self._in_flight: Batch | None = None
         self._untold: list[TokenEvent] = []
@@ -95,7 +96,7 @@ class Engine:
             failed = [self.scheduler.requests[chunk.request_id] for chunk in self._in_flight.chunks]
             self._in_flight = None
         else:
-            self.scheduler.start_afresh(KVCache(self.runner.num_blocks, self.runner.block_size))
+            self.scheduler.start_afresh(self._empty_cache())
         for request in failed:
             self._end(request, "error", message)
         return self._told()
@@ -122,6 +123,9 @@ class Engine:
             raise InternalError("A batch is still in flight.")
         if len(self.door) < len(self.scheduler.requests):
             raise InternalError("There are more requests inside than came through the door.")
+
+    def _empty_cache(self) -> KVCache:
+        return KVCache(self.runner.num_blocks, self.runner.block_size, self._shares_prefixes)
 
     def _schedule(self) -> Batch | None:
         batch = self.scheduler.schedule()

@@ -16,10 +16,15 @@ from fairway.errors import InternalError
 
 
 class KVCache:
-    """`num_blocks` blocks of `block_size` tokens, shared by all requests."""
+    """`num_blocks` blocks of `block_size` tokens, shared by all requests.
 
-    def __init__(self, num_blocks: int, block_size: int) -> None:
+    Without `shares_prefixes` the tree stays empty: every request computes its whole prompt, and its
+    blocks are free when it ends.
+    """
+
+    def __init__(self, num_blocks: int, block_size: int, shares_prefixes: bool = True) -> None:
         self.block_size = block_size
+        self.shares_prefixes = shares_prefixes
         self.pool = BlockPool(num_blocks)
         self.tree = RadixTree()
 
@@ -37,10 +42,18 @@ class KVCache:
         """Blocks held by requests."""
         return self.pool.num_blocks - self.num_available
 
+    def num_matchable_blocks(self, request: Request) -> int:
+        """Blocks of `request` that could come from other requests."""
+        return request.num_matchable_blocks(self.block_size) if self.shares_prefixes else 0
+
     def match(self, request: Request) -> Node:
         """End of the longest prefix of `request` that is cached and that it may use."""
-        num_blocks = request.num_matchable_blocks(self.block_size)
+        num_blocks = self.num_matchable_blocks(request)
         return self.tree.match(request.block_key(i, self.block_size) for i in range(num_blocks))
+
+    def expect(self, request: Request) -> None:
+        """Counts what is cached of `request` as used now: evicted after what nobody waits for."""
+        self.tree.touch(self.match(request))
 
     def key_after(self, request: Request, node: Node) -> Hashable:
         """What the block that follows `node` is known by. Only for a full block of present tokens."""
@@ -77,9 +90,12 @@ class KVCache:
         """Makes every block of `request` that is full and computed known to the tree."""
         node = request.node
         assert node is not None
-        while node.depth < request.num_full_blocks(self.block_size):
+        while node.depth < self._num_storable_blocks(request):
             node = self._store_block(request, node)
         request.node = node
+
+    def _num_storable_blocks(self, request: Request) -> int:
+        return request.num_full_blocks(self.block_size) if self.shares_prefixes else 0
 
     def release(self, request: Request) -> None:
         """Takes all blocks back. Those in the tree stay cached until their place is needed."""
@@ -114,7 +130,7 @@ class KVCache:
         holders: Counter[int] = Counter(node.block for node in self.tree.nodes())
         users: Counter[int] = Counter()
         for request in requests:
-            _check_request(request, self.block_size)
+            _check_request(request, self._num_storable_blocks(request))
             holders.update(request.block_ids)
             users.update(request.block_ids[: request.node.depth] if request.node else ())
         for block in range(self.pool.num_blocks):
@@ -131,7 +147,7 @@ class KVCache:
                 raise InternalError(f"Block {node.block} is shared outside the tree.")
 
 
-def _check_request(request: Request, block_size: int) -> None:
+def _check_request(request: Request, num_stored: int) -> None:
     if request.node is None:
         if request.block_ids or request.num_computed:
             raise InternalError(f"Request {request.id} holds blocks without a place in the tree.")
@@ -139,7 +155,7 @@ def _check_request(request: Request, block_size: int) -> None:
     depth = request.node.depth
     if list(request.block_ids[:depth]) != path_blocks(request.node):
         raise InternalError(f"Request {request.id} does not hold the blocks of its prefix.")
-    if depth != request.num_full_blocks(block_size):
+    if depth != num_stored:
         raise InternalError(
             f"Request {request.id} has {request.num_computed} tokens computed and {depth} blocks stored."
         )

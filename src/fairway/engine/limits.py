@@ -21,6 +21,8 @@ class EngineSettings:
     """Requests that run at the same time."""
     max_waiting: int = 512
     """Requests beyond those that may wait; more are answered Busy."""
+    enable_prefix_caching: bool = True
+    """Requests share the cache of equal beginnings, also with finished ones."""
 
     def __post_init__(self) -> None:
         for name in ("max_step_tokens", "max_sequences"):

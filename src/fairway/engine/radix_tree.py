@@ -68,6 +68,11 @@ class RadixTree:
                 self.num_unlocked += 1
                 self._offer(step)
 
+    def touch(self, node: Node) -> None:
+        """The path down to `node` counts as used now."""
+        self.lock(node)
+        self.unlock(node)
+
     def descend(self, node: Node, key: Hashable) -> Node | None:
         """The child of a locked node, locked too; None if there is none."""
         child = node.children.get(key)

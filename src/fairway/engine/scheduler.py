@@ -53,6 +53,7 @@ class Scheduler:
         self._num_arrivals += 1
         self.requests[request.id] = request
         self.waiting.append(request)
+        self.cache.expect(request)
 
     def schedule(self) -> Batch | None:
         """The next batch; None when there is nothing to do."""
@@ -158,7 +159,7 @@ class Scheduler:
 
         Waiting for it gains at least that block, so nobody waits longer than the shared prefix takes.
         """
-        if node.depth >= request.num_matchable_blocks(self.cache.block_size):
+        if node.depth >= self.cache.num_matchable_blocks(request):
             return False
         return (node, self.cache.key_after(request, node)) in step.blocks_in_work
 

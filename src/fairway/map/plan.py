@@ -64,6 +64,7 @@ class Plan:
             max_tokens_per_step=self.settings.max_tokens_per_step,
             max_sequences=self.settings.max_sequences,
             max_waiting=self.settings.max_waiting,
+            enable_prefix_caching=self.settings.enable_prefix_caching,
             isa=self.settings.isa,
         )
 

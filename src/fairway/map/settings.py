@@ -24,4 +24,7 @@ class PlanSettings:
     max_tokens_per_step: int = setting(512, "tokens computed in one step", minimum=16, maximum=65536)
     max_sequences: int = setting(64, "requests computed in one step", minimum=1, maximum=4096)
     max_waiting: int = setting(1024, "requests that may wait before new ones are refused", minimum=1)
+    enable_prefix_caching: bool = setting(
+        True, "requests share the cache of equal beginnings, also with finished requests"
+    )
     isa: Literal["auto", "avx512", "avx2", "reference"] = setting("auto", "instruction set of the kernels")

@@ -45,6 +45,7 @@ class NativeOptions:
     max_tokens_per_step: int = 512
     max_sequences: int = 64
     max_waiting: int = 1024
+    enable_prefix_caching: bool = True
     isa: str = "auto"
 
 
@@ -69,7 +70,10 @@ def load_engine(bundle: Bundle, options: NativeOptions, progress: Progress | Non
     cache = model.cache_shape(options.num_blocks, options.block_size, type=options.kv_type)
     limits = _limits(options)
     runner = ModelRunner(model, cache, limits, vocab_size=tokenizer.vocab_size)
-    engine = Engine(runner, EngineSettings(max_waiting=options.max_waiting))
+    settings = EngineSettings(
+        max_waiting=options.max_waiting, enable_prefix_caching=options.enable_prefix_caching
+    )
+    engine = Engine(runner, settings)
     return Loaded(bundle, options, tokenizer, model, engine)
 
 
