@@ -5,6 +5,8 @@ import json
 import pytest
 
 from fairway.cli import main as cli
+from fairway.kernels import machine_limits
+from fairway.kernels.machine_limits import MachineLimits
 
 FLAGS = ["--prompt", "20", "--generate", "4", "--repeat", "1"]
 
@@ -23,6 +25,17 @@ def test_json_is_a_list_with_a_row_per_batch(capsys):
 def test_over_http(capsys):
     (row,) = json.loads(bench(capsys, "--batch", "2", "--json", "--http"))
     assert row["http_output_tokens_per_s"] > 0 and row["http_first_token_s"] > 0
+
+
+def test_limits_stand_beside_each_phase(capsys, monkeypatch):
+    machine = MachineLimits(2, memory_bytes_per_s=1e15, int8_ops_per_s=1e18, f32_ops_per_s=1e18)
+    monkeypatch.setattr(machine_limits, "measure_limits", lambda isa, threads: machine)
+    (row,) = json.loads(bench(capsys, "--batch", "2", "--json", "--limits"))
+    assert row["limits"]["memory_bytes_per_s"] == 1e15
+    assert 0 < row["decode_share"]["bytes_per_s"] < 1e15
+    assert set(row["prefill_share"]) == {"bytes_per_s", "ops_per_s", "memory_share", "products_share"}
+    shown = bench(capsys, "--batch", "2", "--limits")
+    assert "memory 1000000.0 GB/s" in shown and "of limit" in shown
 
 
 def test_the_table_has_the_same(capsys):

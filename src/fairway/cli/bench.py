@@ -15,6 +15,7 @@ from fairway.cli.screen import Screen, screen_for
 from fairway.errors import UsageError
 
 if TYPE_CHECKING:
+    from fairway.kernels.machine_limits import MachineLimits
     from fairway.map.measure import Measured, Prompts, Spread, Workload
     from fairway.map.settings import PlanSettings
     from fairway.runtimes.loading import Loaded
@@ -46,6 +47,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 @click.option(
     "--repeat", default=3, show_default=True, type=click.IntRange(1), help="Times each is measured."
 )
+@click.option("--limits", is_flag=True, help="Measure the machine too: each phase's share of what it can do.")
 @click.option("--http", is_flag=True, help="Measure over HTTP as well, with streaming clients.")
 @engine_options
 @json_option
@@ -55,6 +57,7 @@ def bench(model: str | None, batch: tuple[int, ...], **flags: Any) -> None:  # n
     Every figure is the median of several runs with prompts that were never seen before. MODEL may
     also be random:qwen2.5-0.5b: that shape with random weights.
     """
+    from fairway.cli.bench_limits import Shares, print_shares
     from fairway.map.measure import Workload
     from fairway.runtimes.loading import load_engine
 
@@ -66,11 +69,18 @@ def bench(model: str | None, batch: tuple[int, ...], **flags: Any) -> None:  # n
         click.echo("\n".join(f"  {name.ljust(9)}{text}" for name, text in planned.plan.lines()), err=True)
     with screen.step("Prepared the weights") as progress:
         loaded = load_engine(planned.bundle, planned.plan.native_options(planned.name), progress)
+    limits = _limits(loaded, screen) if flags["limits"] else None
     measured = list(_measure(loaded, workloads, flags["repeat"], flags["http"], screen))
+    shares = [] if limits is None else [Shares.of(each, loaded, limits) for each in measured]
     if as_json:
-        click.echo(json.dumps([each.to_dict() for each in measured], indent=1))
-    else:
-        _print(measured)
+        rows = [each.to_dict() for each in measured]
+        for row, share in zip(rows, shares, strict=False):
+            row |= share.to_dict()
+        click.echo(json.dumps(rows, indent=1))
+        return
+    _print(measured)
+    if limits is not None:
+        print_shares(limits, shares)
 
 
 def _plan(model: str | None, settings: PlanSettings, screen: Screen) -> Planned:
@@ -87,6 +97,13 @@ def _plan(model: str | None, settings: PlanSettings, screen: Screen) -> Planned:
 def _roomy(settings: PlanSettings, workloads: Sequence[Workload]) -> PlanSettings:
     """Enough sequences for the largest batch."""
     return replace(settings, max_sequences=max(settings.max_sequences, *(each.batch for each in workloads)))
+
+
+def _limits(loaded: Loaded, screen: Screen) -> MachineLimits:
+    from fairway.kernels.machine_limits import measure_limits
+
+    with screen.step("Measured the machine"):
+        return measure_limits(loaded.options.isa, loaded.options.threads)
 
 
 def _measure(

@@ -28,6 +28,10 @@ class Matrix(Protocol):
     def columns(self) -> int: ...
     @property
     def num_bytes(self) -> int: ...
+    @property
+    def is_integer(self) -> bool:
+        """Low-bit weights, multiplied with int8 activations; else both are floats."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,10 @@ class ReferenceMatrix:
         return int(self.tensor.shape[1])
 
     @property
+    def is_integer(self) -> bool:
+        return not isinstance(self.tensor, DenseTensor)
+
+    @property
     def num_bytes(self) -> int:
         if isinstance(self.tensor, DenseTensor):
             return int(self.tensor.values.nbytes)

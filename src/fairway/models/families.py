@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from fairway.errors import FormatError, UnsupportedError
+from fairway.errors import UnsupportedError
 from fairway.models.config import DecoderConfig
 from fairway.models.fields import Fields
 from fairway.models.recording import Recording
@@ -61,8 +61,8 @@ def family(model_type: str) -> Family:
 def read_config(values: Mapping[str, Any], where: str = "config.json") -> DecoderConfig:
     """A config.json, or what another container has in its place, as a `DecoderConfig`.
 
-    `where` names it in errors. Raises `UnsupportedError` for what this engine does not have and `FormatError` for a config that
-    contradicts itself; neither needs the weights.
+    `where` names it in errors. Raises `UnsupportedError` for what this engine does not have and
+    `FormatError` for a config that contradicts itself; neither needs the weights.
     """
     outer = Fields(values, where)
     model_type = outer.text("model_type")

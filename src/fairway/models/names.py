@@ -80,5 +80,6 @@ def _harmless(name: str, tied: bool) -> bool:
 def _error(bundle: Bundle, problem: str, tensors: list[str]) -> FormatError:
     more = f" ({len(tensors) - 1} more like it)" if len(tensors) > 1 else ""
     return FormatError(
-        f"{bundle.name}: {problem}{more}.", hint=f"Check that its {bundle.config_name} belongs to these weights."
+        f"{bundle.name}: {problem}{more}.",
+        hint=f"Check that its {bundle.config_name} belongs to these weights.",
     )

@@ -41,6 +41,7 @@ class ShapeMatrix:
     rows: int
     columns: int
     num_bytes: int = 0
+    is_integer: bool = False
 
 
 @dataclass

@@ -13,6 +13,8 @@ constexpr std::size_t kGroup = 32;  // columns that share an activation scale
 
 enum class WeightType : int { f32, f16, bf16, int8, int4 };
 
+static inline bool is_integer(WeightType type) { return type == WeightType::int8 || type == WeightType::int4; }
+
 // A packed matrix: tile after tile, and a tile is read as one stream, strictly upwards.
 //
 // Dense: per tile and column 16 values. int8 and int4: per tile and chunk of 64 columns the codes,
@@ -149,6 +151,11 @@ struct Kernels {
     // One row of weights to codes and scales; see quantize.py.
     void (*quantize_int4)(const float* w, std::size_t columns, std::uint8_t* codes, float* scales);
     void (*quantize_int8)(const float* w, std::size_t columns, std::size_t group, std::uint8_t* codes, float* scales);
+    void (*read)(const std::uint8_t* data, std::size_t bytes);  // and drops it
+    // The fastest products there are, see limits.cpp: how many operations `steps` of them were.
+    std::size_t (*multiply_int8)(std::size_t steps);
+    std::size_t (*multiply_bf16)(std::size_t steps);
+    std::size_t (*multiply_f32)(std::size_t steps);
 };
 
 // By name; null where this build or this machine does not have the variant.

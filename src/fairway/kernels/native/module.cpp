@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "executable.h"
+#include "machine_limits.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -235,6 +236,21 @@ void top(const std::string& isa, const Array<float, 2>& logits, const Top& value
         kernels.top(logits.data() + r * width, width, count, values.data() + r * count, ids.data() + r * count);
 }
 
+double reading(Team& team, const std::string& isa, std::size_t bytes, int passes) {
+    const Kernels& kernels = kernels_named(isa);
+    const Outside outside;
+    return reading_rate(team, kernels, bytes, passes);
+}
+
+double products(Team& team, const std::string& isa, const std::string& type, int passes) {
+    const Kernels& kernels = kernels_named(isa);
+    const Outside outside;
+    if (type == "int8") return product_rate(team, kernels.multiply_int8, passes);
+    if (type == "bf16") return product_rate(team, kernels.multiply_bf16, passes);
+    if (type == "f32") return product_rate(team, kernels.multiply_f32, passes);
+    throw std::invalid_argument("there are products of int8, bf16 and f32, not of " + type);
+}
+
 nb::object exp(const std::string& isa, const Vector& x) {
     const Kernels& kernels = kernels_named(isa);
     auto* out = new float[x.shape(0)];
@@ -253,10 +269,13 @@ NB_MODULE(_native, m) {
     m.def("exp", &exp);
     m.def("quantize", &quantize);
     m.def("top", &top);
+    m.def("reading_rate", &reading);
+    m.def("product_rate", &products);
     nb::class_<Team>(m, "Team").def(nb::init<int>()).def_prop_ro("size", &Team::size);
     nb::class_<Matrix>(m, "Matrix")
         .def_prop_ro("rows", [](const Matrix& matrix) { return matrix.weights().rows; })
         .def_prop_ro("columns", [](const Matrix& matrix) { return matrix.weights().columns; })
+        .def_prop_ro("is_integer", [](const Matrix& matrix) { return is_integer(matrix.weights().type); })
         .def_prop_ro("num_bytes", &Matrix::num_bytes);
     m.def("dense", &dense);
     m.def("grouped", &grouped, "team"_a, "values"_a, "scales"_a, "offsets"_a.none(), "group"_a, "int4"_a, "centred"_a);

@@ -9,7 +9,7 @@ extern const Kernels kernels;
 const Kernels kernels = {
     FAIRWAY_ISA_NAME, kTokens, 4 * kQueryRows, quantize, linear,      rms_norm,          layer_norm, activate, gate,
     add,              soft_cap, rotate,        write_cache, attention_scratch, attention,  argmax,   top,
-    exp_row,          quantize_int4, quantize_int8,
+    exp_row,          quantize_int4, quantize_int8, read, multiply_int8, multiply_bf16, multiply_f32,
 };
 
 }  // namespace fairway::FAIRWAY_ISA

@@ -24,6 +24,11 @@ void attention(const AttentionTask& task, const AttentionItem& item, float* scra
 void quantize_int4(const float* w, std::size_t columns, std::uint8_t* codes, float* scales);
 void quantize_int8(const float* w, std::size_t columns, std::size_t group, std::uint8_t* codes, float* scales);
 
+void read(const std::uint8_t* data, std::size_t bytes);
+std::size_t multiply_int8(std::size_t steps);
+std::size_t multiply_bf16(std::size_t steps);
+std::size_t multiply_f32(std::size_t steps);
+
 // Linear by weight type, both in tiles x tokens.
 void linear_float(const LinearTask& task, Range tiles, Range tokens);
 void linear_int(const LinearTask& task, Range tiles, Range tokens);

@@ -1,0 +1,52 @@
+"""What this machine can do at most: reading memory, and multiplying, with all the threads it may use.
+
+Measured by the native kernels' own instructions, the best of many short passes. The rule: a
+neighbour can make a pass slower and nothing can make it faster, so the best one is the limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from fairway.errors import UnsupportedError
+from fairway.kernels.cores import allowed_cores
+from fairway.kernels.extension import native, native_isas
+
+READ_BYTES = 256 << 20
+READ_PASSES = 30
+PRODUCT_PASSES = 300
+
+
+@dataclass(frozen=True)
+class MachineLimits:
+    """Per second, over all threads. A multiplication and its addition are two operations."""
+
+    threads: int
+    memory_bytes_per_s: float
+    int8_ops_per_s: float
+    f32_ops_per_s: float
+    bf16_ops_per_s: float | None = None
+    """None where the processor has no product of bfloat16 numbers."""
+
+    def to_dict(self) -> dict[str, float | None]:
+        return asdict(self)
+
+
+def measure_limits(isa: str = "auto", threads: int | None = None) -> MachineLimits:
+    """Takes a second or two, and 256 MiB. Raises `UnsupportedError` where no native kernels run."""
+    known = native_isas()
+    if not known or (isa != "auto" and isa not in known):
+        raise UnsupportedError(
+            "This machine's limits are measured with native kernels, and none run here.",
+            hint="Leave out --limits.",
+        )
+    isa = known[0] if isa == "auto" else isa
+    team = native.Team(threads or allowed_cores())
+    rates = {name: native.product_rate(team, isa, name, PRODUCT_PASSES) for name in ("int8", "bf16", "f32")}
+    return MachineLimits(
+        threads=team.size,
+        memory_bytes_per_s=native.reading_rate(team, isa, READ_BYTES, READ_PASSES),
+        int8_ops_per_s=rates["int8"],
+        f32_ops_per_s=rates["f32"],
+        bf16_ops_per_s=rates["bf16"] or None,
+    )
