@@ -75,8 +75,11 @@ class Terminal:
 
 
 def _own_terminal() -> None:
-    """Makes the terminal the controlling one, so that Ctrl-C becomes a signal."""
+    """Makes the terminal the controlling one, so that Ctrl-C becomes a signal, and heeds that signal:
+    what a shell starts in the background ignores it, and so would all that descends from it."""
     import fcntl
+    import signal
     import termios
 
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
