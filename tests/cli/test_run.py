@@ -164,3 +164,14 @@ def test_ctrl_c_during_a_single_answer_ends_the_program():
         screen.control("C")
         assert screen.wait() == 130
         assert "Traceback" not in screen.text
+
+
+def test_an_answer_begins_with_its_first_word():
+    """The built-in model's first token carries its tokenizer's space."""
+    command = [sys.executable, "-m", "fairway", "run", "builtin", "Tell me a story.", "--max-tokens", "4"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert answer and not answer[0].isspace()
+    raw = subprocess.run(
+        [*command, "--raw", "--temperature", "0"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    assert raw[0].isspace()

@@ -40,7 +40,8 @@ class Conversation:
     def ask(self, text: str, show: Callable[[str], None]) -> Answer:
         """Answers `text`, which joins the conversation only if it could be answered."""
         asked = [*self.messages, {"role": "user", "content": text}]
-        result = answer(self.runtime, GenerationRequest(self._prompt_ids(asked), self.sampling), show)
+        shown = show if self.raw else _from_first_word(show)
+        result = answer(self.runtime, GenerationRequest(self._prompt_ids(asked), self.sampling), shown)
         if not self.raw:
             self.messages = [*asked, {"role": "assistant", "content": result.text}]
         return result
@@ -50,6 +51,20 @@ class Conversation:
             return self.runtime.tokenizer.encode(messages[-1]["content"])
         system = [{"role": "system", "content": self.system}] if self.system else []
         return self.runtime.chat_prompt(system + messages)
+
+
+def _from_first_word(show: Callable[[str], None]) -> Callable[[str], None]:
+    """Many models begin an answer with a space, which belongs to their tokenizer and not to the answer."""
+    begun = False
+
+    def shown(piece: str) -> None:
+        nonlocal begun
+        piece = piece if begun else piece.lstrip()
+        begun = begun or bool(piece)
+        if piece:
+            show(piece)
+
+    return shown
 
 
 def chat(conversation: Conversation, *, verbose: bool) -> None:

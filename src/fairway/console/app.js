@@ -146,7 +146,7 @@ function shownAnswer(item, text, message) {
   let drawing = 0;
   const draw = (latest, isComplete) => {
     drawing = 0;
-    render(text, latest.content);
+    render(text, latest.content.trimStart());  // many models begin with a space
     meta.replaceChildren(...metaOf(latest, isComplete));
     if (latest.failure) meta.before(element("p", "failure", latest.failure));
     follow();
@@ -162,7 +162,7 @@ function shownAnswer(item, text, message) {
 
 function metaOf(message, isComplete) {
   const parts = [];
-  if (isComplete && message.content) parts.push(action("Copy", "copy", COPY, (button) => copy(message.content, button)));
+  if (isComplete && message.content) parts.push(action("Copy", "copy", COPY, (button) => copy(message.content.trim(), button)));
   if (isComplete) parts.push(action("Try again", "again", AGAIN, tryAgain));
   const { rate, first, tokens, cached } = message.stats ?? {};
   if (rate) parts.push(element("span", "rate", `${rate.toFixed(rate < 10 ? 1 : 0)} tokens/s`));
