@@ -8,7 +8,7 @@ from fairway.errors import ModelNotFound
 from fairway.map import measure as module
 from fairway.map.measure import Measured, Prompts, Run, Spread, Workload, measure_engine
 from fairway.map.random_models import random_model
-from fairway.text.tokenizer import load_tokenizer
+from fairway.text.loader import load_tokenizer
 
 
 class Clock:

@@ -20,7 +20,7 @@ from text_cases import (
 )
 
 from fairway.errors import FairwayError, FormatError, UnsupportedError
-from fairway.text.tokenizer import load_tokenizer
+from fairway.text.loader import load_tokenizer
 
 METADATA = {"bpe": byte_pair_metadata, "spm": spm_metadata, "bert": word_piece_metadata}
 JUNK = [

@@ -9,7 +9,8 @@ from text_cases import KINDS, TEXTS, byte_pair_metadata, load_metadata, spm_meta
 
 from fairway.errors import RequestError, UnsupportedError
 from fairway.text.byte_tokenizer import ByteTokenizer
-from fairway.text.tokenizer import Tokenizer, load_tokenizer
+from fairway.text.loader import load_tokenizer
+from fairway.text.tokenizer import Tokenizer
 
 EVERY = {"bytes": ByteTokenizer} | KINDS
 

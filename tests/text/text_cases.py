@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from fairway.text.tokenizer import Tokenizer, load_tokenizer
+from fairway.text.loader import load_tokenizer
+from fairway.text.tokenizer import Tokenizer
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is absent")

@@ -24,7 +24,8 @@ from fairway.runtimes.model_runner import ModelRunner
 from fairway.runtimes.native import NativeRuntime
 from fairway.runtimes.protocol import ModelInfo
 from fairway.text.chat_template import ChatTemplate, default_template
-from fairway.text.tokenizer import Tokenizer, load_tokenizer
+from fairway.text.loader import load_tokenizer
+from fairway.text.tokenizer import Tokenizer
 
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Called with (done, total, what) while weights are prepared."""

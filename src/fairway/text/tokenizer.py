@@ -1,20 +1,18 @@
-"""What every tokenizer promises, and the door that builds the right one for a bundle.
+"""What every tokenizer promises.
 
 Decoding is a matter of bytes: every token adds the same bytes wherever it stands, so the full text is
 the tokens' bytes joined, and streaming (detokenizer.py) cannot disagree with it. Nothing here knows a
-file format; huggingface_tokenizer.py and gguf_tokenizer.py do.
+file format; loader.py chooses who does.
 """
 
 from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
 
-from fairway.errors import RequestError, UnsupportedError
+from fairway.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -125,34 +123,6 @@ class Tokenizer(ABC):
     @abstractmethod
     def _piece_bytes(self, token_id: int) -> bytes:
         """The bytes of a token that is not a control token."""
-
-
-class Source(Protocol):
-    """The part of `formats.bundle.TokenizerSource` that is read here."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def files(self) -> Mapping[str, Path]: ...
-    @property
-    def metadata(self) -> Mapping[str, Any]: ...
-
-
-def load_tokenizer(source: Source) -> Tokenizer:
-    """The tokenizer of a bundle.
-
-    Raises `FormatError` for broken files and `UnsupportedError`, naming what is missing, for tokenizers
-    that Fairway does not have.
-    """
-    if source.kind == "huggingface":
-        from fairway.text.huggingface_tokenizer import load_huggingface
-
-        return load_huggingface(source.files)
-    if source.kind == "gguf":
-        from fairway.text.gguf_tokenizer import load_gguf
-
-        return load_gguf(source.metadata)
-    raise UnsupportedError(f"Tokenizers of kind {source.kind!r} are not supported.")
 
 
 def text_bytes(text: str) -> bytes:
