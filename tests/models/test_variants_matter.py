@@ -74,7 +74,7 @@ VARIANTS = [
 def test_without_it_the_logits_differ(name: str, change, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = golden(name)
     read = loader.read_config
-    monkeypatch.setattr(loader, "read_config", lambda values: change(read(values)))
+    monkeypatch.setattr(loader, "read_config", lambda *of: change(read(*of)))
     model = loader.load_model(answer.bundle, ReferenceBackend(), context=answer.context)
     error = np.abs(Session(model).feed(answer.tokens) - answer.logits).max() / np.abs(answer.logits).max()
     assert error > 1e-4
