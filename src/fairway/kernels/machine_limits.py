@@ -13,7 +13,7 @@ from fairway.kernels.cores import allowed_cores
 from fairway.kernels.extension import native, native_isas
 
 READ_BYTES = 256 << 20
-READ_PASSES = 30
+READ_PASSES = 300
 PRODUCT_PASSES = 300
 
 
