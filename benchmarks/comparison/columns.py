@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-LOAD = "load"
-HTTP = "http"
-"""Two that are not a batch: the start of a worker, and everything over HTTP."""
+LOAD = "load_s"
+FIRST_LOAD = "first_load_s"
+MEMORY = "memory_bytes"
+"""Three that are not a batch: how a worker starts, how it starts the first time, what it holds at most."""
 PREFILL_TOKENS = 512
 SHORTEST_GENERATION = 16
 
@@ -50,7 +51,22 @@ def columns_for(context: int, decode_context: int) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-COLUMN_KEYS = ("prefill", "stream", "batch8", "batch32", LOAD, HTTP)
+BATCH_KEYS = ("prefill", "stream", "batch8", "batch32")
+OTHER_TITLES = {"load": {FIRST_LOAD: "first load, s", LOAD: "load, s"}, "memory": {MEMORY: "memory, GB"}}
+COLUMN_KEYS = (*BATCH_KEYS, *OTHER_TITLES)
+
+
+def titles_of(keys: Sequence[str], columns: Sequence[Column]) -> dict[str, str]:
+    """Of the chosen `keys`, in the order of the table."""
+    titles = {column.key: column.title for column in columns}
+    for key, more in OTHER_TITLES.items():
+        titles |= more if key in keys else {}
+    return titles
+
+
+def lower_is_better(key: str) -> bool:
+    """Times and sizes."""
+    return key.endswith(("_s", "_bytes"))
 
 
 class Prompts:
@@ -60,13 +76,5 @@ class Prompts:
         self._vocab_size = vocab_size
         self._random = np.random.default_rng(seed)
 
-    def take(self, column: Column) -> list[list[int]]:
-        return list(self._draw(column.batch, column.prompt))
-
-    def _draw(self, count: int, size: int) -> Iterator[list[int]]:
-        for _ in range(count):
-            yield self._random.integers(3, self._vocab_size, size).tolist()
-
-
-def longest(columns: Sequence[Column]) -> int:
-    return max(column.length for column in columns)
+    def take(self, batch: int, size: int) -> list[list[int]]:
+        return [self._random.integers(3, self._vocab_size, size).tolist() for _ in range(batch)]

@@ -1,4 +1,7 @@
-"""Servers take turns too: each is started, asked by growing crowds of clients, and stopped."""
+"""Servers take turns too: each is started, asked by growing crowds of clients, and stopped.
+
+Just before, its engine does one of these loads without HTTP, so that the two can be divided.
+"""
 
 from __future__ import annotations
 
@@ -11,59 +14,114 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.comparison.environments import last_line
-from benchmarks.comparison.http_clients import Texts, measure
-from benchmarks.comparison.http_loads import CROWDS, READY, SHARED, SHARED_WORDS, Load
-from benchmarks.comparison.results import Row
-from benchmarks.peers.protocol import Model, Place, Unavailable
-from benchmarks.peers.servers import Server
+import numpy as np
 
-READY_TIMEOUT_S = 300.0
+from benchmarks.comparison.budget import Budget
+from benchmarks.comparison.environments import last_line
+from benchmarks.comparison.http_loads import (
+    COMPARED,
+    FIRST,
+    FIRST_P95,
+    GAP_P95,
+    OF_OFFLINE,
+    OFFLINE,
+    READY,
+    Load,
+    Texts,
+    offline_rate,
+)
+from benchmarks.comparison.results import Row
+from benchmarks.comparison.turns import WARM_UP_PROMPT, WARM_UP_TOKENS, Contest, Contestant, attempt
+from benchmarks.peers.protocol import Unavailable
+from benchmarks.peers.servers import Server
+from fairway.errors import InternalError
+from fairway.map.measure_http import Crowd, ask_all
+
+READY_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 20.0
 POLL_S = 0.05
+MIN_TOKENS_SHARE = 0.9
+"""Answers that are much shorter than asked for are another workload."""
 
 
-def serve_round(servers: Sequence[tuple[Server, Row]], model: Model, place: Place, texts: Texts) -> None:
-    for server, row in servers:
-        if row.reason:
-            continue
-        try:
-            with running(server, model, place, row) as url:
-                for load, prompts in workload(texts):
-                    record(row, url, model, load, prompts)
-        except Unavailable as error:
-            row.reason = str(error)
+@dataclass
+class HttpContestant:
+    """A server, its row, and the engine inside it where that is measured on its own."""
+
+    server: Server
+    row: Row
+    engine: Contestant | None = None
 
 
-def workload(texts: Texts) -> Iterator[tuple[Load, list[str]]]:
-    for load in CROWDS:
-        yield load, texts.take(load, "")
-    shared = texts.words(SHARED_WORDS)
-    for load in SHARED:
-        yield load, texts.take(load, shared)
+def http_round(
+    contest: Contest, contestants: Sequence[HttpContestant], texts: Texts, budget: Budget
+) -> Iterator[None]:
+    """After every server; the time may be over in the middle."""
+    for each in contestants:
+        if not each.row.reason and not budget.is_spent:
+            attempt(each.row, lambda each=each: _turn(contest, each, texts))
+            yield
 
 
-def record(row: Row, url: str, model: Model, load: Load, prompts: list[str]) -> None:
-    seen = measure(url, model.name, prompts, load.generate)
-    row.add(load.key, seen.tokens_per_s)
-    row.add(load.first_key, seen.first_token_median_s)
-    row.add(load.p95_key, seen.first_token_p95_s)
+def _turn(contest: Contest, contestant: HttpContestant, texts: Texts) -> None:
+    row, engine = contestant.row, contestant.engine
+    offline = _offline(contest, engine) if engine and engine.can_run else None
+    with running(contest, contestant) as url:
+        for load, prompts in texts.all_loads():
+            crowd = measure(url, contest.model.name, load, prompts)
+            record(row, load, crowd)
+            if load == COMPARED and offline:
+                row.add(OFFLINE.key, offline)
+                row.add(OF_OFFLINE, crowd.output / offline)
+
+
+def _offline(contest: Contest, engine: Contestant) -> float:
+    with contest.awake(engine) as worker:
+        worker.warm_up(contest.prompts.take(OFFLINE.batch, WARM_UP_PROMPT), WARM_UP_TOKENS)
+        prompts = contest.prompts.take(OFFLINE.batch, OFFLINE.prompt)
+        return offline_rate(worker.ask(prompts, OFFLINE.generate + 1))
+
+
+def measure(url: str, model: str, load: Load, prompts: list[str]) -> Crowd:
+    """Raises `Unavailable` for a server that refuses, breaks off or answers too little."""
+    try:
+        crowd = ask_all(url, model, prompts, load.generate)
+    except (InternalError, OSError, EOFError, ValueError) as error:
+        raise Unavailable(f"{load.title}: {error}") from None
+    wanted, written = load.generate * load.clients, sum(each.num_tokens for each in crowd.streams)
+    if written < MIN_TOKENS_SHARE * wanted:
+        raise Unavailable(f"{load.title}: the server wrote {written} of {wanted} tokens")
+    return crowd
+
+
+def record(row: Row, load: Load, crowd: Crowd) -> None:
+    row.add(load.key, crowd.output)
+    row.add(load.time_key(FIRST), float(np.median(crowd.firsts_s)))
+    row.add(load.time_key(FIRST_P95), float(np.percentile(crowd.firsts_s, 95)))
+    row.add(load.time_key(GAP_P95), float(np.percentile(crowd.gaps_s, 95)))
 
 
 @contextmanager
-def running(server: Server, model: Model, place: Place, row: Row) -> Iterator[str]:
+def running(contest: Contest, contestant: HttpContestant) -> Iterator[str]:
     """The address of a server that answers; it is stopped at the end."""
+    model, place, row = contest.model, contest.place, contestant.row
     port, log = free_port(), place.log(f"server-{model.name}-{row.name}")
-    command = server.command(model, place, port)
-    log.parent.mkdir(parents=True, exist_ok=True)
+    launch = contestant.server.launch(model, place, port)
+    kept = place.kept(f"{model.name}-server-{row.name}")
+    for folder in (log.parent, kept):
+        folder.mkdir(parents=True, exist_ok=True)
+    variables = {**os.environ, "XDG_CACHE_HOME": str(kept), **launch.environment}
     start = time.perf_counter()
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, preexec_fn=os.setpgrp)
+        process = subprocess.Popen(
+            launch.words, stdout=file, stderr=file, env=variables, preexec_fn=os.setpgrp
+        )
     try:
         url = f"http://127.0.0.1:{port}"
-        wait_until_ready(process, url + server.ready_path, log)
+        wait_until_ready(process, url + contestant.server.ready_path, log)
         row.add(READY, time.perf_counter() - start)
         yield url
     finally:

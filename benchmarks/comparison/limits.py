@@ -1,46 +1,30 @@
-"""The machine's own limits, by a small C++ program that is compiled for it: memory reads and int8."""
+"""The machine's own limits over a run: reading memory, int8 and bf16, measured before every turn.
+
+A virtual machine's speed changes from minute to minute: the limit is the best of all turns, and what was
+measured just before an engine's turns says how the machine was then.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import subprocess
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from benchmarks.comparison.environments import run
 from benchmarks.comparison.results import Limits
-from benchmarks.peers.protocol import Place
-
-SOURCE = Path(__file__).with_name("limits.cpp")
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-pthread")
+from fairway.errors import UnsupportedError
+from fairway.kernels.machine_limits import measure_limits
 
 
 @dataclass
 class LimitsMeter:
-    """Collects one pair of values per round."""
+    """Collects. Measures nothing where no native kernels run."""
 
-    program: Path
     threads: int
-    memory: list[float] = field(default_factory=list)
-    int8: list[float] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
 
-    def measure(self) -> None:
-        done = subprocess.run(
-            [str(self.program), str(self.threads)], capture_output=True, text=True, check=True
-        )
-        found = json.loads(done.stdout)
-        self.memory.append(found["memory_bytes_per_s"])
-        self.int8.append(found["int8_ops_per_s"])
-
-    def limits(self) -> Limits | None:
-        return Limits(self.memory, self.int8) if self.memory else None
-
-
-def limits_meter(place: Place) -> LimitsMeter:
-    """Compiles it the first time, and again when its source has changed."""
-    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:8]
-    program = place.cache / f"limits-{digest}"
-    if not program.exists():
-        run(["c++", *FLAGS, str(SOURCE), "-o", str(program)], place.log("limits"))
-    return LimitsMeter(program, place.threads)
+    def measure(self) -> float | None:
+        """The int8 rate now."""
+        try:
+            found = measure_limits(threads=self.threads)
+        except UnsupportedError:
+            return None
+        self.limits.add(found.memory_bytes_per_s, found.int8_ops_per_s, found.bf16_ops_per_s or 0.0)
+        return found.int8_ops_per_s

@@ -11,7 +11,6 @@ from pathlib import Path
 
 STAT = Path("/proc/stat")
 SAMPLE_S = 0.3
-OTHERS = "others"
 IDLE_FIELDS = (3, 4)
 """Of the first line of /proc/stat: idle, and waiting for a disk (proc(5))."""
 

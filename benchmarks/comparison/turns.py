@@ -1,26 +1,34 @@
 """The turns: every engine once per round, A B C A B C, so that a noisy minute hurts all alike.
 
-A worker that starts quickly is started anew every round, and each start is a measurement of the cold
-start; one that takes long (vLLM compiles for minutes) stays, paused, between its turns.
+A worker that starts quickly is started anew every round, twice: with nothing kept from earlier starts,
+and again. Both are measurements. One that takes long (vLLM compiles for minutes) stays, paused, between
+its turns. Before each turn the machine itself is measured.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from benchmarks.comparison.columns import LOAD, Column, Prompts, longest
-from benchmarks.comparison.neighbours import OTHERS, busy_share
-from benchmarks.comparison.results import Row
+from benchmarks.comparison.budget import Budget
+from benchmarks.comparison.columns import FIRST_LOAD, LOAD, MEMORY, Column, Prompts
+from benchmarks.comparison.http_loads import OFFLINE
+from benchmarks.comparison.limits import LimitsMeter
+from benchmarks.comparison.neighbours import busy_share
+from benchmarks.comparison.results import INT8_BEFORE, OTHERS, Row
 from benchmarks.comparison.worker_process import WorkerProcess
 from benchmarks.peers.protocol import Command, Model, Peer, Place, Unavailable
 
 KEEP_AFTER_S = 20.0
-TIMEOUT_S = 900.0
-WARM_UP_TOKENS = 4
+WARM_UP_PROMPT, WARM_UP_TOKENS = 16, 3
+SPARE_TOKENS = 64
+"""Room of each sequence beyond its own, for engines that count in blocks of 16 or 32."""
 
 
 @dataclass
@@ -49,7 +57,9 @@ class Contest:
     model: Model
     place: Place
     columns: Sequence[Column]
+    measures_loads: bool
     contestants: list[Contestant]
+    meter: LimitsMeter
     prompts: Prompts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,49 +67,85 @@ class Contest:
 
     @property
     def settings(self) -> dict[str, Any]:
-        batches = [column.batch for column in self.columns]
+        """What every worker is told alike; see `workers/frame.py`."""
+        batches = [*self.columns, OFFLINE]
         return {
             "threads": self.place.threads,
-            "sequences": max(batches),
-            "length": longest(self.columns) + 32,
+            "sequences": max(each.batch for each in batches),
+            "length": min(self.model.context, max(each.length for each in batches) + SPARE_TOKENS),
+            "cache_tokens": max(each.batch * (each.length + SPARE_TOKENS) for each in batches),
         }
 
-    def round(self) -> None:
+    def round(self, budget: Budget) -> Iterator[None]:
+        """After every turn; the time may be over in the middle."""
         for contestant in self.contestants:
-            if contestant.can_run:
+            if contestant.can_run and not budget.is_spent:
                 attempt(contestant.row, partial(self._turn, contestant))
-            if not contestant.can_run:
-                contestant.stop()
+                yield
+
+    def find(self, name: str) -> Contestant | None:
+        return next((each for each in self.contestants if each.row.name == name), None)
 
     def close(self) -> None:
         for contestant in self.contestants:
             contestant.stop()
 
     def _turn(self, contestant: Contestant) -> None:
+        row = contestant.row
         if (share := busy_share()) is not None:
-            contestant.row.add(OTHERS, share)
-        worker = contestant.worker
-        if worker:
-            worker.resume()
-        else:
-            worker = self._start(contestant)
-        for column in self.columns:
-            times = worker.ask(self.prompts.take(column), column.generate + 1)
-            contestant.row.add(column.key, column.rate(times))
+            row.add(OTHERS, share)
+        if (int8 := self.meter.measure()) is not None:
+            row.add(INT8_BEFORE, int8)
+        with self.awake(contestant) as worker:
+            for column in self.columns:
+                self._measure(row, worker, column)
+            row.add(MEMORY, worker.peak_bytes)
+
+    def _measure(self, row: Row, worker: WorkerProcess, column: Column) -> None:
+        try:
+            times = worker.ask(self.prompts.take(column.batch, column.prompt), column.generate + 1)
+        except Unavailable as error:
+            raise Unavailable(f"{column.title}: {error}") from None
+        row.add(column.key, column.rate(times))
+
+    @contextmanager
+    def awake(self, contestant: Contestant) -> Iterator[WorkerProcess]:
+        """Its worker, started or continued; afterwards it is ended or paused."""
+        try:
+            if contestant.worker:
+                contestant.worker.resume()
+            worker = contestant.worker or self._start(contestant)
+            yield worker
+        except BaseException:
+            contestant.stop()
+            raise
         if worker.load_s > KEEP_AFTER_S:
             worker.pause()
         else:
             contestant.stop()
 
     def _start(self, contestant: Contestant) -> WorkerProcess:
-        assert contestant.command is not None
-        settings = self.settings | {"variant": contestant.row.variant}
-        log = self.place.log(f"worker-{self.model.name}-{contestant.row.name}")
-        worker = contestant.worker = WorkerProcess(contestant.command, settings, log, TIMEOUT_S)
-        contestant.row.add(LOAD, worker.load_s)
-        contestant.row.version, contestant.row.weight_bytes = worker.version, worker.weight_bytes
-        worker.ask(self.prompts.take(self.columns[0]), WARM_UP_TOKENS)
+        row = contestant.row
+        if self.measures_loads:
+            shutil.rmtree(self.place.kept(f"{self.model.name}-{row.name}"), ignore_errors=True)
+            first = self._process(contestant)
+            row.add(FIRST_LOAD, first.load_s)
+            first.stop()
+        worker = contestant.worker = self._process(contestant)
+        if self.measures_loads:
+            row.add(LOAD, worker.load_s)
+        row.version, row.weight_bytes, row.kv_bytes = worker.version, worker.weight_bytes, worker.kv_bytes
+        for column in self.columns:
+            prompt = column.prompt if column.batch == 1 else WARM_UP_PROMPT
+            worker.warm_up(self.prompts.take(column.batch, prompt), WARM_UP_TOKENS)
         return worker
+
+    def _process(self, contestant: Contestant) -> WorkerProcess:
+        assert contestant.command is not None
+        name = f"{self.model.name}-{contestant.row.name}"
+        settings = self.settings | {"variant": contestant.row.variant}
+        log = self.place.log(f"worker-{name}")
+        return WorkerProcess(contestant.command, settings, log, self.place.kept(name))
 
 
 def prepare(peer: Peer, variant: str, model: Model, place: Place) -> Contestant:
@@ -116,12 +162,12 @@ def prepare(peer: Peer, variant: str, model: Model, place: Place) -> Contestant:
 
 def attempt(row: Row, action: Callable[[], None]) -> None:
     """Runs `action`; what makes it impossible becomes the row's reason."""
-    say(row.name)
+    start = time.monotonic()
     try:
         action()
     except Unavailable as error:
         row.reason = str(error)
-        say(f"{row.name}: {error}")
+    say(f"{row.name}: {row.reason or f'{time.monotonic() - start:.1f} s'}")
 
 
 def say(text: str) -> None:

@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,20 @@ from benchmarks.peers.protocol import Command, Unavailable
 
 WORKERS = Path(__file__).parents[1] / "workers"
 READ_BYTES = 1 << 16
+TIMEOUT_S = 600.0
 
 
 class WorkerProcess:
-    """Starts at once; `load_s` is the time until its first token."""
+    """Starts at once, its files in the page cache; `load_s` is the time until its first token."""
 
-    def __init__(self, command: Command, settings: dict[str, Any], log: Path, timeout_s: float) -> None:
-        self._log, self._timeout_s = log, timeout_s
+    def __init__(self, command: Command, settings: dict[str, Any], log: Path, kept: Path) -> None:
+        self._log = log
         self._text = b""
         log.parent.mkdir(parents=True, exist_ok=True)
-        told = settings | {"model": str(command.model), "tools": command.tools}
+        kept.mkdir(parents=True, exist_ok=True)
+        told = settings | {"model": str(command.model), "tools": command.tools, "kept": str(kept)}
+        read_all(command.model)
+        read_all(kept)
         start = time.perf_counter()
         with log.open("wb") as file:
             self._process = subprocess.Popen(
@@ -39,6 +44,7 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
+                env={**os.environ, "XDG_CACHE_HOME": str(kept), **command.environment},
                 preexec_fn=os.setpgrp,
             )
         try:
@@ -49,6 +55,14 @@ class WorkerProcess:
         self.load_s = ready.get("load_s", time.perf_counter() - start)
         self.version = str(ready["ready"])
         self.weight_bytes: int | None = ready.get("weight_bytes")
+        self.kv_bytes: int | None = ready.get("kv_bytes")
+        self._warms_up: bool = ready.get("warms_up", True)
+        self.peak_bytes = 0
+
+    def warm_up(self, prompts: list[list[int]], generate: int) -> None:
+        """For engines that are slower the first time; not for those that start anew for each batch."""
+        if self._warms_up:
+            self.ask(prompts, generate)
 
     def ask(self, prompts: list[list[int]], generate: int) -> dict[str, float]:
         assert self._process.stdin is not None
@@ -57,7 +71,9 @@ class WorkerProcess:
             self._process.stdin.flush()
         except BrokenPipeError:
             raise Unavailable(last_line(self._log)) from None
-        return self._answer()
+        times = self._answer()
+        self.peak_bytes = max(self.peak_bytes, times.pop("peak_bytes"))
+        return times
 
     def pause(self) -> None:
         os.killpg(self._process.pid, signal.SIGSTOP)
@@ -76,14 +92,26 @@ class WorkerProcess:
     def _answer(self) -> dict[str, Any]:
         """The next line, before the time is over."""
         assert self._process.stdout is not None
-        end = time.monotonic() + self._timeout_s
+        end = time.monotonic() + TIMEOUT_S
         while b"\n" not in self._text:
             readable, _, _ = select.select([self._process.stdout], [], [], max(0, end - time.monotonic()))
             if not readable:
-                raise Unavailable(f"no answer in {self._timeout_s:.0f} s")
+                raise Unavailable(f"no answer in {TIMEOUT_S:.0f} s")
             piece = os.read(self._process.stdout.fileno(), READ_BYTES)
             if not piece:
                 raise Unavailable(last_line(self._log))
             self._text += piece
         line, _, self._text = self._text.partition(b"\n")
         return dict(json.loads(line))
+
+
+def read_all(path: Path) -> None:
+    """Brings the files of a model into the page cache, so that no start waits for the disk."""
+    for file in _files(path):
+        with file.open("rb", buffering=0) as data:
+            while data.read(1 << 24):
+                pass
+
+
+def _files(path: Path) -> Iterator[Path]:
+    yield from (each for each in ([path] if path.is_file() else sorted(path.rglob("*"))) if each.is_file())

@@ -6,7 +6,8 @@ A peer knows its own tools and nothing of the others. Whatever makes it unable t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -30,7 +31,15 @@ class Place:
         return self.cache / "venvs" / peer
 
     def log(self, name: str) -> Path:
-        return self.cache / "logs" / f"{name.lower().replace(' ', '-').replace('.', '-')}.log"
+        return self.cache / "logs" / f"{_file_name(name)}.log"
+
+    def kept(self, name: str) -> Path:
+        """What an engine keeps between two starts, if it keeps anything: packed or compiled models."""
+        return self.cache / "kept" / _file_name(name)
+
+
+def _file_name(name: str) -> str:
+    return name.lower().replace(" ", "-").replace(".", "-")
 
 
 @dataclass(frozen=True)
@@ -49,12 +58,15 @@ class Model:
 
 @dataclass(frozen=True)
 class Command:
-    """How to start a worker: the interpreter, its script in `workers/`, the prepared model, tools."""
+    """How to start a worker: the interpreter, its script in `workers/`, the prepared model."""
 
     python: Path
     script: str
     model: Path
     tools: str = ""
+    """Folder of built programs, where the peer is one."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables beside those that are there already."""
 
 
 class Peer(Protocol):

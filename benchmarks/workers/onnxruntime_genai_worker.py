@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import numpy as np
 import onnxruntime_genai as genai
-from frame import Prompts, Settings, Times, serve, times_of_stamps
+from frame import Prompts, Settings, Times, serve, size_of, times_of_stamps
 
 
 class OnnxRuntime:
     def __init__(self, settings: Settings) -> None:
-        self.model = genai.Model(settings.model)
+        config = genai.Config(settings.model)
+        threads = {"intra_op_num_threads": settings.threads}
+        config.overlay(json.dumps({"model": {"decoder": {"session_options": threads}}}))
+        self.model = genai.Model(config)
         self.version = genai.__version__
+        self.weight_bytes = size_of(settings.model, "*.onnx.data")
 
     def run(self, prompts: Prompts, num_tokens: int) -> Times:
         length = len(prompts[0]) + num_tokens

@@ -8,7 +8,7 @@ import os
 import numpy as np
 import openvino
 import openvino_genai as genai
-from frame import Prompts, Settings, Times, Watch, serve
+from frame import Prompts, Settings, Times, Watch, serve, size_of
 
 BLOCK = 32
 
@@ -16,14 +16,14 @@ BLOCK = 32
 class OpenVino:
     def __init__(self, settings: Settings) -> None:
         scheduler = genai.SchedulerConfig()
-        blocks_each = -(-settings.length // BLOCK) + 1
-        scheduler.num_kv_blocks = settings.sequences * blocks_each
+        scheduler.num_kv_blocks = -(-settings.cache_tokens // BLOCK)
         scheduler.max_num_seqs = settings.sequences
         scheduler.max_num_batched_tokens = max(512, settings.sequences)
         scheduler.enable_prefix_caching = False
-        options = {"INFERENCE_NUM_THREADS": settings.threads}
+        options = {"INFERENCE_NUM_THREADS": settings.threads, "CACHE_DIR": settings.kept}
         self.pipe = genai.ContinuousBatchingPipeline(settings.model, scheduler, "CPU", options)
         self.version = genai.__version__
+        self.weight_bytes = size_of(settings.model, "openvino_model.bin")
         self.ids = itertools.count()
 
     def run(self, prompts: Prompts, num_tokens: int) -> Times:

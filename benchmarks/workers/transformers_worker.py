@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import transformers
-from frame import Prompts, Settings, Times, serve, times_of_stamps
+from frame import Prompts, Settings, Times, serve, size_of, times_of_stamps
 
 
 class Transformers:
@@ -15,6 +15,7 @@ class Transformers:
         torch.set_num_threads(settings.threads)
         self.model = transformers.AutoModelForCausalLM.from_pretrained(settings.model, dtype=torch.bfloat16)
         self.version = transformers.__version__
+        self.weight_bytes = size_of(settings.model, "*.safetensors")
 
     def run(self, prompts: Prompts, num_tokens: int) -> Times:
         ids = torch.tensor(prompts)

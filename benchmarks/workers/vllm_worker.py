@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import os
 
-from frame import Prompts, Settings, Times, Watch, serve
-
-KV_CACHE_GIB = 2
+import vllm
+from frame import Prompts, Settings, Times, Watch, serve, size_of
 
 
 class Vllm:
     def __init__(self, settings: Settings) -> None:
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(KV_CACHE_GIB)
-        os.environ["OMP_NUM_THREADS"] = str(settings.threads)
-        os.environ["HF_HUB_OFFLINE"] = "1"
-        import vllm
-
-        self.vllm = vllm
         self.version = vllm.__version__
+        self.weight_bytes = size_of(settings.model, "*.safetensors")
         self.engine = vllm.LLM(
             settings.model,
             dtype="bfloat16",
@@ -30,7 +22,7 @@ class Vllm:
         self.ids = itertools.count()
 
     def run(self, prompts: Prompts, num_tokens: int) -> Times:
-        sampling = self.vllm.SamplingParams(
+        sampling = vllm.SamplingParams(
             temperature=0, max_tokens=num_tokens, ignore_eos=True, detokenize=False
         )
         seen: dict[str, int] = {}

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 import tokenizers
-from benchmarks.comparison.http_clients import Texts
+from benchmarks.comparison.http_loads import Texts
 from benchmarks.comparison.vocabulary import END, tokenizer_json, tokens, words
 
 

@@ -11,37 +11,17 @@ from benchmarks.peers.table import PEERS
 from frame import Times, Watch, times_of_stamps
 
 WORKERS = Path(worker_process.__file__).parents[1] / "workers"
-PRETENDER = """
-import sys
-sys.path.insert(0, {workers!r})
-from frame import Times, serve
-
-class Pretender:
-    version = "1.2"
-    weight_bytes = 7
-    def __init__(self, settings):
-        print("noise on standard output")
-        if settings.variant == "broken":
-            raise OSError("no such kernel")
-    def run(self, prompts, num_tokens):
-        if num_tokens == 13:
-            raise RuntimeError("thirteen")
-        return Times(0.5, 2.0, len(prompts) * (num_tokens - 1))
-
-serve(Pretender)
-"""
+PRETENDER = Path(__file__).with_name("pretender.py")
 
 
 @pytest.fixture
-def start(tmp_path, monkeypatch):
-    (tmp_path / "pretender.py").write_text(PRETENDER.format(workers=str(WORKERS)))
-    monkeypatch.setattr(worker_process, "WORKERS", tmp_path)
+def start(tmp_path):
     started = []
 
-    def start(variant="int4", timeout_s=30.0):
-        settings = {"variant": variant, "threads": 1, "sequences": 8, "length": 64}
-        command = Command(Path(sys.executable), "pretender.py", tmp_path)
-        started.append(WorkerProcess(command, settings, tmp_path / "log", timeout_s))
+    def start(variant="int4"):
+        settings = {"variant": variant, "threads": 1, "sequences": 8, "length": 64, "cache_tokens": 512}
+        command = Command(Path(sys.executable), str(PRETENDER), tmp_path)
+        started.append(WorkerProcess(command, settings, tmp_path / "log", tmp_path / "kept"))
         return started[-1]
 
     yield start
@@ -52,8 +32,8 @@ def start(tmp_path, monkeypatch):
 def test_a_worker_tells_what_it_is_and_answers(start):
     worker = start()
     assert (worker.version, worker.weight_bytes) == ("1.2", 7)
-    assert worker.load_s > 0
     assert worker.ask([[1, 2], [3, 4]], 5) == {"first_s": 0.5, "after_first_s": 2.0, "num_after_first": 8}
+    assert 1 << 20 < worker.peak_bytes < 1 << 30
 
 
 def test_a_paused_worker_goes_on_later(start):
@@ -74,12 +54,15 @@ def test_a_worker_that_dies_says_why(start):
         worker.ask([[1]], 13)
 
 
-def test_a_worker_that_does_not_answer_is_given_up(start):
+def test_a_worker_that_does_not_answer_is_given_up(start, monkeypatch):
     worker = start()
-    worker.pause()
-    worker._timeout_s = 0.05
+    monkeypatch.setattr(worker_process, "TIMEOUT_S", 0.05)
     with pytest.raises(Unavailable, match="no answer"):
-        worker.ask([[1]], 2)
+        worker.ask([[1]], 14)
+
+
+def test_what_a_worker_keeps_makes_its_next_start_another(start):
+    assert [start().load_s for _ in range(2)] == [5.0, 1.0]
 
 
 def test_only_what_comes_when_everyone_has_a_token_counts_as_decoding():

@@ -11,13 +11,15 @@ import json
 import statistics
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from fairway.errors import InternalError
 from fairway.map.measure import Prompts, Workload
 
+Prompt: TypeAlias = "str | list[int]"
 PATH = "/v1/completions"
 LINE_LIMIT_BYTES = 1 << 20
 
@@ -35,36 +37,66 @@ class HttpRates:
 
 
 @dataclass(frozen=True)
-class _Stream:
-    """What one client saw."""
+class Stream:
+    """What one client saw: when the pieces of its answer came, counted from its question."""
 
-    start: float
-    arrivals: Sequence[float]
+    arrivals_s: Sequence[float]
     num_tokens: int
+
+    @property
+    def gaps_s(self) -> list[float]:
+        """Between one piece and the next."""
+        return [b - a for a, b in zip(self.arrivals_s, self.arrivals_s[1:], strict=False)]
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Clients that all asked at once."""
+
+    streams: Sequence[Stream]
+    whole_s: float
+
+    @property
+    def output(self) -> float:
+        """Answer tokens per second over the whole time."""
+        return sum(each.num_tokens for each in self.streams) / self.whole_s
+
+    @property
+    def firsts_s(self) -> list[float]:
+        return [each.arrivals_s[0] for each in self.streams]
+
+    @property
+    def gaps_s(self) -> list[float]:
+        return [gap for each in self.streams for gap in each.gaps_s]
 
 
 def measure_http(url: str, model: str, workload: Workload, prompts: Prompts) -> HttpRates:
     """`batch` clients that all ask at once."""
-    return asyncio.run(_measure(url, model, workload, prompts))
-
-
-async def _measure(url: str, model: str, workload: Workload, prompts: Prompts) -> HttpRates:
-    bodies = [_body(model, ids, workload.generate) for ids in prompts.take(workload.batch, workload.prompt)]
-    start = time.perf_counter()
-    streams = await asyncio.gather(*(_ask(url, body) for body in bodies))
-    whole_s = time.perf_counter() - start
-    gaps = [b - a for each in streams for a, b in zip(each.arrivals, each.arrivals[1:], strict=False)]
+    ids = list(prompts.take(workload.batch, workload.prompt))
+    crowd = ask_all(url, model, ids, workload.generate)
+    gaps = crowd.gaps_s
     return HttpRates(
-        output=sum(each.num_tokens for each in streams) / whole_s,
-        first_token_s=statistics.median(each.arrivals[0] - each.start for each in streams),
+        output=crowd.output,
+        first_token_s=statistics.median(crowd.firsts_s),
         gap_s=statistics.median(gaps) if gaps else 0.0,
     )
 
 
-def _body(model: str, ids: Sequence[int], num_tokens: int) -> bytes:
+def ask_all(url: str, model: str, prompts: Sequence[Prompt], num_tokens: int) -> Crowd:
+    """One client for each prompt (text, or token ids), all at once; each gets exactly `num_tokens`."""
+    return asyncio.run(_ask_all(url, [_body(model, prompt, num_tokens) for prompt in prompts]))
+
+
+async def _ask_all(url: str, bodies: Sequence[bytes]) -> Crowd:
+    start = time.perf_counter()
+    streams = await asyncio.gather(*(_ask(url, body) for body in bodies))
+    return Crowd(streams, time.perf_counter() - start)
+
+
+def _body(model: str, prompt: Prompt, num_tokens: int) -> bytes:
     fields: dict[str, Any] = {
         "model": model,
-        "prompt": list(ids),
+        "prompt": prompt,
         "max_tokens": num_tokens,
         "temperature": 0,
         "ignore_eos": True,
@@ -74,7 +106,7 @@ def _body(model: str, ids: Sequence[int], num_tokens: int) -> bytes:
     return json.dumps(fields).encode()
 
 
-async def _ask(url: str, body: bytes) -> _Stream:
+async def _ask(url: str, body: bytes) -> Stream:
     where = urlsplit(url)
     start = time.perf_counter()
     reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=LINE_LIMIT_BYTES)
@@ -82,17 +114,17 @@ async def _ask(url: str, body: bytes) -> _Stream:
         f"POST {PATH} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    writer.write(head.encode() + body)
     arrivals, num_tokens = [], 0
-    async for event in _events(reader):
-        if event.get("choices"):
-            arrivals.append(time.perf_counter())
-        if usage := event.get("usage"):
-            num_tokens = usage["completion_tokens"]
-    writer.close()
+    with closing(writer):
+        writer.write(head.encode() + body)
+        async for event in _events(reader):
+            if event.get("choices"):
+                arrivals.append(time.perf_counter() - start)
+            if usage := event.get("usage"):
+                num_tokens = usage["completion_tokens"]
     if not arrivals:
         raise InternalError("A stream ended without an answer.")
-    return _Stream(start, arrivals, num_tokens)
+    return Stream(arrivals, num_tokens)
 
 
 async def _events(reader: asyncio.StreamReader) -> AsyncIterator[dict[str, Any]]:
