@@ -108,6 +108,9 @@ def test_hostile_files_of_others_are_refused_by_name(shared):
     kinds = {}
     for path in files:
         kinds[path.name] = identify(path).format
+        if path.name == "new_pytorch_model.bin":  # the one that only holds a tensor
+            assert list(open_bundle(path, complete=False).tensors.infos) == ["tensor"]
+            continue
         with pytest.raises(FairwayError, match="Nothing of it was executed"):
             open_bundle(path)
     assert {name for name, kind in kinds.items() if kind == "text"} == {"LICENSE"}

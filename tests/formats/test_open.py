@@ -100,9 +100,9 @@ def test_what_is_missing_is_named_with_the_remedy_but_can_be_listed(folder, name
     assert len(open_bundle(folder, complete=False).tensors.infos) == 2
 
 
-def test_pickles_alone_are_refused_without_running_them(tmp_path):
+def test_a_program_instead_of_weights_is_refused_without_running_it(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n.")
-    with pytest.raises(UnsupportedError, match=r"pickles only .* nothing of it was exec.*save_pretrained"):
+    with pytest.raises(UnsupportedError, match=r"would call os\.system.*Nothing of it was executed"):
         open_bundle(tmp_path)
 
 
@@ -110,7 +110,7 @@ def test_pickles_beside_the_weights_are_mentioned(folder):
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04N.")
     (folder / "training_args.bin").write_bytes(b"\x80\x04N.")
     assert open_bundle(folder).warnings == (
-        "pytorch_model.bin lie beside the weights and were ignored: pickles are not opened.",
+        "pytorch_model.bin beside the weights was not needed and not opened.",
     )
 
 

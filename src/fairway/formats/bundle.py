@@ -81,7 +81,7 @@ class Bundle:
 
     name: str
     path: Path
-    container: Literal["huggingface", "safetensors", "gguf"]
+    container: Literal["huggingface", "safetensors", "torch", "gguf"]
     config: Mapping[str, Any]
     tensors: Tensors
     tokenizer: TokenizerSource | None

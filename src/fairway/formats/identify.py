@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairway.errors import FairwayError, FormatError, UnsupportedError
+from fairway.formats.pickle_values import NOT_EXECUTED
 from fairway.formats.source import Source
 
 HEAD_BYTES = 64 << 10
 MAX_OPCODES = 20_000
-NOT_EXECUTED = "Nothing of it was executed."
+TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+"""The pickle of a magic number with which torch.save began before it wrote zip archives."""
 
 SIGNATURES = (
     (b"GGUF", "gguf", "a GGUF model"),
+    (TORCH_LEGACY, "torch", "a PyTorch checkpoint in the layout before zip archives"),
     (b"\x93NUMPY", "npy", "a NumPy array (.npy)"),
     (b"PK\x03\x04", "zip", "a zip archive"),
     (b"PK\x05\x06", "zip", "an empty zip archive"),
@@ -46,7 +49,7 @@ CONVERT_HINT = "Convert it to safetensors or GGUF, on a machine where you trust 
 
 @dataclass(frozen=True)
 class Kind:
-    """`format` is "gguf", "safetensors", "pickle", "zip", "npy", ... or "unknown"."""
+    """`format` is "gguf", "safetensors", "torch", "pickle", "zip", "npy", ... or "unknown"."""
 
     format: str
     words: str
@@ -103,11 +106,18 @@ def _zip(path: Path, kind: Kind) -> Kind:
             names = [info.filename for info in archive.infolist()[:1000]]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
         return Kind("zip", "a damaged zip archive")
-    if any(name.endswith((".pkl", ".pickle", "data.pkl")) for name in names):
+    if [name.rpartition("/")[2] for name in names].count("data.pkl") == 1 and not _is_script(names):
+        return Kind("torch", "a PyTorch checkpoint")
+    if any(name.endswith((".pkl", ".pickle")) for name in names):
         return Kind("zip", "a zip archive of pickles (PyTorch saves models so)")
     if names and all(name.endswith(".npy") for name in names):
         return Kind("zip", "a zip archive of NumPy arrays (.npz)")
     return kind
+
+
+def _is_script(names: list[str]) -> bool:
+    """TorchScript keeps a program beside its numbers."""
+    return any("/code/" in name for name in names)
 
 
 def _pickle(head: bytes) -> Kind | None:

@@ -1,7 +1,7 @@
 """`open_bundle`: any checkpoint by its path, as a `Bundle`.
 
 Decides what lies there and gathers the parts; each format's reader does the reading. Only headers
-and small sidecar files are touched. Nothing is ever executed: pickles are refused by name.
+and small sidecar files are touched. Nothing is ever executed, whatever a pickle asks for.
 """
 
 from __future__ import annotations
@@ -16,21 +16,17 @@ from fairway.formats.identify import identify
 from fairway.formats.licence import folder_licence
 from fairway.formats.open_gguf import gguf_bundle
 from fairway.formats.safetensors import open_safetensors
-from fairway.formats.shards import open_shards
+from fairway.formats.shards import INDEX_SUFFIXES, open_shards
 from fairway.formats.sidecars import Sidecars
 from fairway.formats.source import unreadable
+from fairway.formats.torch_checkpoint import open_torch
 
-INDEX_SUFFIX = ".safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 NOT_WEIGHTS = {"training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt"}
-CONVERT = (
-    "Convert it once, on a machine where you trust it, with transformers: "
-    "AutoModelForCausalLM.from_pretrained(...).save_pretrained(FOLDER, safe_serialization=True)."
-)
 
 
 def open_bundle(path: Path | str, *, complete: bool = True) -> Bundle:
-    """A Hugging Face folder, a safetensors file or its index, or a GGUF file.
+    """A Hugging Face folder, a safetensors, PyTorch or GGUF file, or the index of a sharded one.
 
     With `complete`, a model that cannot answer (no config, no tokenizer, weights of a type that
     cannot be run) is an error; without, it is opened as far as its headers go, for listing. Raises
@@ -50,58 +46,66 @@ def open_bundle(path: Path | str, *, complete: bool = True) -> Bundle:
 
 
 def _open_folder(folder: Path) -> Bundle:
+    """Safetensors before GGUF before pickles, where a folder holds several."""
     try:
         files = sorted(entry.name for entry in folder.iterdir())
     except OSError as error:
         raise unreadable(folder, error) from error
-    weights = _folder_weights(folder, files)
-    if weights is None:
-        return _open_gguf_folder(folder, files)
-    bundle = _with_sidecars(folder, weights)
     pickles = [name for name in files if _is_pickle(name)]
+    if weights := _safetensors(folder, files):
+        bundle = _with_sidecars(folder, weights)
+        warning = f"{', '.join(pickles[:3])} beside the weights was not needed and not opened."
+        return replace(bundle, warnings=(*bundle.warnings, warning)) if pickles else bundle
+    ggufs = [name for name in files if name.endswith(".gguf") and not _is_later_part(name)]
+    if len(ggufs) == 1:
+        return gguf_bundle(folder / ggufs[0])
+    if ggufs:
+        raise _several(folder, ggufs)
     if pickles:
-        warning = f"{', '.join(pickles[:3])} lie beside the weights and were ignored: pickles are not opened."
-        bundle = replace(bundle, warnings=(*bundle.warnings, warning))
-    return bundle
+        return _unpickled(_with_sidecars(folder, _pickled(folder, files, pickles)))
+    raise FormatError(
+        f"{folder} holds no weights: no .safetensors, .gguf or .bin file.",
+        hint="Name a folder downloaded from a model hub, or a .gguf file.",
+    )
 
 
-def _folder_weights(folder: Path, files: list[str]) -> Tensors | None:
+def _safetensors(folder: Path, files: list[str]) -> Tensors | None:
     """The folder's safetensors, by the names that transformers looks for first."""
     if "model.safetensors" in files:
         return open_safetensors(folder / "model.safetensors")
-    indexes = [name for name in files if name.endswith(INDEX_SUFFIX)]
-    if f"model{INDEX_SUFFIX}" in indexes or len(indexes) == 1:
-        name = f"model{INDEX_SUFFIX}" if f"model{INDEX_SUFFIX}" in indexes else indexes[0]
-        return open_shards(folder / name)
+    suffix = INDEX_SUFFIXES[0]
+    indexes = [name for name in files if name.endswith(suffix)]
+    if f"model{suffix}" in indexes or len(indexes) == 1:
+        return open_shards(folder / (f"model{suffix}" if f"model{suffix}" in indexes else indexes[0]))
     singles = [name for name in files if name.endswith(".safetensors")]
     if len(singles) == 1:
         return open_safetensors(folder / singles[0])
     if singles:
         raise FormatError(
-            f"{folder} holds {len(singles)} safetensors files and no model{INDEX_SUFFIX} that joins them.",
+            f"{folder} holds {len(singles)} safetensors files and no model{suffix} that joins them.",
             hint="Name one of the files, or download the index too.",
         )
     return None
 
 
-def _open_gguf_folder(folder: Path, files: list[str]) -> Bundle:
-    ggufs = [name for name in files if name.endswith(".gguf") and not _is_later_part(name)]
-    if len(ggufs) == 1:
-        return gguf_bundle(folder / ggufs[0])
-    if ggufs:
-        listed = ", ".join(ggufs[:5])
-        raise FormatError(f"{folder} holds several models: {listed}.", hint="Name one of the files.")
-    pickles = [name for name in files if _is_pickle(name)]
-    if pickles:
-        raise UnsupportedError(
-            f"{folder} holds its weights as pickles only ({', '.join(pickles[:3])}); "
-            "a pickle is a program, and nothing of it was executed.",
-            hint=CONVERT,
-        )
-    raise FormatError(
-        f"{folder} holds no weights: no .safetensors and no .gguf file.",
-        hint="Name a folder downloaded from a model hub, or a .gguf file.",
-    )
+def _pickled(folder: Path, files: list[str], pickles: list[str]) -> Tensors:
+    """PyTorch's own files, read without executing them."""
+    indexes = [name for name in files if name.endswith(INDEX_SUFFIXES[1])]
+    if len(indexes) == 1:
+        return open_shards(folder / indexes[0])
+    if "pytorch_model.bin" in pickles or len(pickles) == 1:
+        return open_torch(folder / ("pytorch_model.bin" if "pytorch_model.bin" in pickles else pickles[0]))
+    raise _several(folder, pickles)
+
+
+def _unpickled(bundle: Bundle) -> Bundle:
+    warning = "The weights are a pickle: its tensors were read, and nothing of it was executed."
+    return replace(bundle, warnings=(*bundle.warnings, warning))
+
+
+def _several(folder: Path, names: list[str]) -> FormatError:
+    listed = ", ".join(names[:5])
+    return FormatError(f"{folder} holds several models: {listed}.", hint="Name one of the files.")
 
 
 def _is_later_part(name: str) -> bool:
@@ -113,14 +117,20 @@ def _is_pickle(name: str) -> bool:
 
 
 def _open_file(path: Path) -> Bundle:
-    if path.name.endswith(INDEX_SUFFIX):
+    if path.name.endswith(INDEX_SUFFIXES[0]):
         return replace(_with_sidecars(path.parent, open_shards(path)), path=path, container="safetensors")
+    if path.name.endswith(INDEX_SUFFIXES[1]):
+        bundle = _unpickled(_with_sidecars(path.parent, open_shards(path)))
+        return replace(bundle, path=path, container="torch")
     kind = identify(path)
     if kind.format == "gguf":
         return gguf_bundle(path)
     if kind.format == "safetensors":
         bundle = _with_sidecars(path.parent, open_safetensors(path))
         return replace(bundle, path=path, name=path.stem, container="safetensors")
+    if kind.format == "torch":
+        bundle = _unpickled(_with_sidecars(path.parent, open_torch(path)))
+        return replace(bundle, path=path, name=path.stem, container="torch")
     raise kind.refusal(path)
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint in several safetensors files, joined by `model.safetensors.index.json`.
+"""A checkpoint in several files, joined by `model.safetensors.index.json` or `pytorch_model.bin.index.json`.
 
 The index names a plain file of the same folder for every tensor; nothing else is ever opened.
 Each shard's header is checked in full; shards are mapped when one of their tensors is read.
@@ -6,17 +6,20 @@ Each shard's header is checked in full; shards are mapped when one of their tens
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fairway.errors import FormatError, ModelNotFound
-from fairway.formats.bundle import TensorInfo
+from fairway.formats.bundle import TensorInfo, Tensors
 from fairway.formats.json_text import read_object
-from fairway.formats.safetensors import SafetensorsFile, open_safetensors
-from fairway.tensors import DenseTensor
+from fairway.formats.safetensors import open_safetensors
+from fairway.formats.torch_checkpoint import open_torch
+from fairway.tensors import WeightTensor
 
 MAX_SHARDS = 10_000
+READERS: Mapping[str, Callable[[Path], Tensors]] = {".safetensors": open_safetensors, ".bin": open_torch}
+INDEX_SUFFIXES = tuple(f"{suffix}.index.json" for suffix in READERS)
 HINT = "Download the missing or damaged files of the checkpoint again."
 
 
@@ -25,11 +28,11 @@ class Shards:
     """Several files as one set of tensors."""
 
     path: Path
-    files: Mapping[str, SafetensorsFile]
+    files: Mapping[str, Tensors]
     place: Mapping[str, str]
     infos: Mapping[str, TensorInfo]
 
-    def read(self, name: str) -> DenseTensor:
+    def read(self, name: str) -> WeightTensor:
         """One tensor from the shard that the index names."""
         if name not in self.place:
             raise FormatError(f"{self.path} has no tensor {name!r}.", hint=HINT)
@@ -37,19 +40,20 @@ class Shards:
 
 
 def open_shards(index: Path) -> Shards:
-    """`index` is a `*.safetensors.index.json`; its shards lie beside it."""
-    place = _weight_map(index)
-    files: dict[str, SafetensorsFile] = {}
+    """`index` is a `*.safetensors.index.json` or `*.bin.index.json`; its shards lie beside it."""
+    suffix = next(suffix for suffix in READERS if index.name.endswith(f"{suffix}.index.json"))
+    place = _weight_map(index, suffix)
+    files: dict[str, Tensors] = {}
     for file_name in dict.fromkeys(place.values()):
         try:
-            files[file_name] = open_safetensors(index.parent / file_name)
+            files[file_name] = READERS[suffix](index.parent / file_name)
         except ModelNotFound:
             raise FormatError(f"{index} names {file_name[:120]!r}, which is missing.", hint=HINT) from None
-    infos = {name: _info(index, files[file_name], name) for name, file_name in place.items()}
+    infos = {name: _info(index, file_name, files[file_name], name) for name, file_name in place.items()}
     return Shards(index, files, place, infos)
 
 
-def _weight_map(index: Path) -> dict[str, str]:
+def _weight_map(index: Path, suffix: str) -> dict[str, str]:
     place = read_object(index).get("weight_map")
     if not isinstance(place, dict) or not place:
         raise FormatError(f"{index} has no weight_map that names a file for each tensor.", hint=HINT)
@@ -59,13 +63,13 @@ def _weight_map(index: Path) -> dict[str, str]:
     if len(file_names) > MAX_SHARDS:
         raise FormatError(f"{index} names more than {MAX_SHARDS} files.", hint=HINT)
     for file_name in file_names:
-        _check_file_name(index, file_name)
+        _check_file_name(index, file_name, suffix)
     return place
 
 
-def _check_file_name(index: Path, name: str) -> None:
-    if not name.endswith(".safetensors") or len(name) > 255:
-        raise FormatError(f"{index} names {name[:120]!r}, not a .safetensors file.", hint=HINT)
+def _check_file_name(index: Path, name: str, suffix: str) -> None:
+    if not name.endswith(suffix) or len(name) > 255:
+        raise FormatError(f"{index} names {name[:120]!r}, not a {suffix} file.", hint=HINT)
     if any(char in name for char in "/\\:\0"):
         raise FormatError(
             f"{index} names {name[:120]!r}, which lies outside its folder; it was not opened.",
@@ -73,9 +77,9 @@ def _check_file_name(index: Path, name: str) -> None:
         )
 
 
-def _info(index: Path, file: SafetensorsFile, name: str) -> TensorInfo:
+def _info(index: Path, file_name: str, file: Tensors, name: str) -> TensorInfo:
     if name not in file.infos:
         raise FormatError(
-            f"{index} says that {file.source.name!r} holds {name[:120]!r}, but it does not.", hint=HINT
+            f"{index} says that {file_name!r} holds {name[:120]!r}, but it does not.", hint=HINT
         )
     return file.infos[name]
