@@ -25,27 +25,29 @@ def tokens(seed):
     return np.random.default_rng(seed).integers(0, 101, LENGTH).tolist()
 
 
-def compiled(isa, shape, weights, threads=2):
-    key = (isa, shape, weights, str(threads))
+def compiled(isa, shape, weights, threads=2, cache="f16"):
+    key = (isa, shape, weights, str(threads), cache)
     if key not in _cache:
         backend = NativeBackend(isa, threads)
         base = SHAPES[shape]
         made = decoder(backend, Shape(**(vars(base) | {"weights": weights})))
-        _cache[key] = backend.compile(made.program, made.cache(256, 16, "f16"), limits(3200, 40, 3200))
+        _cache[key] = backend.compile(made.program, made.cache(256, 16, cache), limits(3200, 40, 3200))
     return _cache[key]
 
 
-def alone(isa, shape, weights, seed=0, threads=2):
-    executable = compiled(isa, shape, weights, threads)
+def alone(isa, shape, weights, seed=0, threads=2, cache="f16"):
+    executable = compiled(isa, shape, weights, threads, cache)
     sequence = Sequence(tokens(seed), list(range(MAX_BLOCKS)))
     return run_steps(executable, sequence, [LENGTH], MAX_BLOCKS)
 
 
 @isas
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("weights", WEIGHTS)
-def test_alone_or_among_32(isa, shape, weights) -> None:
-    executable = compiled(isa, shape, weights)
+@pytest.mark.parametrize(
+    ("weights", "cache"), [*((w, "f16") for w in WEIGHTS), ("int4", "int8"), ("f32", "f32")]
+)
+def test_alone_or_among_32(isa, shape, weights, cache) -> None:
+    executable = compiled(isa, shape, weights, cache=cache)
     sequences = [Sequence(tokens(s), list(range(s * MAX_BLOCKS, (s + 1) * MAX_BLOCKS))) for s in range(32)]
     together = [[] for _ in sequences]
     for count in (33, 1, 1, 55):
@@ -54,7 +56,7 @@ def test_alone_or_among_32(isa, shape, weights) -> None:
             part.append(rows.copy())
             sequence.cached += count
     for seed in (0, 13, 31):
-        assert np.array_equal(np.concatenate(together[seed]), alone(isa, shape, weights, seed))
+        assert np.array_equal(np.concatenate(together[seed]), alone(isa, shape, weights, seed, cache=cache))
 
 
 @isas
@@ -69,8 +71,12 @@ def test_one_token_at_a_time(isa, shape, weights) -> None:
 @isas
 @pytest.mark.parametrize("shape", SHAPES)
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.sampled_from(WEIGHTS))
-def test_any_chunks(isa, shape, sizes, weights) -> None:
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=12),
+    st.sampled_from(WEIGHTS),
+    st.sampled_from(["f32", "f16", "int8"]),
+)
+def test_any_chunks(isa, shape, sizes, weights, cache) -> None:
     counts, left = [], LENGTH
     for size in sizes:
         counts.append(min(size, left))
@@ -78,8 +84,9 @@ def test_any_chunks(isa, shape, sizes, weights) -> None:
         if not left:
             break
     counts += [left] if left else []
-    found = run_steps(compiled(isa, shape, weights), Sequence(tokens(0), [40, 41, 8, 9, 50, 2]), counts, 6)
-    assert np.array_equal(found, alone(isa, shape, weights))
+    executable = compiled(isa, shape, weights, cache=cache)
+    found = run_steps(executable, Sequence(tokens(0), [40, 41, 8, 9, 50, 2]), counts, 6)
+    assert np.array_equal(found, alone(isa, shape, weights, cache=cache))
 
 
 @isas
@@ -91,11 +98,12 @@ def test_one_thread_or_several(isa, weights) -> None:
 
 
 @isas
-def test_long_contexts_in_chunks(isa) -> None:
+@pytest.mark.parametrize("cache", ["f16", "int8"])
+def test_long_contexts_in_chunks(isa, cache) -> None:
     """Across several closed segments of the online softmax."""
     backend = NativeBackend(isa, 2)
     made = decoder(backend, Shape(layers=1))
-    executable = backend.compile(made.program, made.cache(160, 16, "f16"), limits(2600, 1, 2600))
+    executable = backend.compile(made.program, made.cache(160, 16, cache), limits(2600, 1, 2600))
     ids = np.random.default_rng(3).integers(0, 101, 2500).tolist()
     whole = run_steps(executable, Sequence(ids, list(range(157))), [2500], 157)
     chunks = run_steps(executable, Sequence(ids, list(range(157))), [1100, 1, 500, 899], 157)
@@ -103,14 +111,30 @@ def test_long_contexts_in_chunks(isa) -> None:
 
 
 @isas
+@pytest.mark.parametrize("window", [None, 3000])
+@pytest.mark.parametrize("cache", ["f16", "int8"])
+def test_long_contexts_split_over_threads(isa, cache, window) -> None:
+    """Few sequences with long contexts are cut by segments, more finely the more threads there are."""
+    ids = np.random.default_rng(4).integers(0, 101, 6003).tolist()
+    found = []
+    for threads in (1, 2, 5):
+        backend = NativeBackend(isa, threads)
+        made = decoder(backend, Shape(layers=1, window=window))
+        executable = backend.compile(made.program, made.cache(376, 16, cache), limits(6000, 1, 6000))
+        found.append(run_steps(executable, Sequence(ids, list(range(376))), [6000, 1, 2], 376))
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+
+
+@isas
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("weights", WEIGHTS)
-def test_whole_decoder_against_the_reference(isa, shape, weights) -> None:
+@pytest.mark.parametrize(("weights", "cache"), [*((w, "f16") for w in WEIGHTS), ("f32", "int8")])
+def test_whole_decoder_against_the_reference(isa, shape, weights, cache) -> None:
     reference = ReferenceBackend()
     made = decoder(reference, Shape(**(vars(SHAPES[shape]) | {"weights": weights})))
-    executable = reference.compile(made.program, made.cache(8, 16, "f16"), limits())
+    executable = reference.compile(made.program, made.cache(8, 16, cache), limits())
     expected = run_steps(executable, Sequence(tokens(0), list(range(MAX_BLOCKS))), [LENGTH], MAX_BLOCKS)
-    found = alone(isa, shape, weights)
+    found = alone(isa, shape, weights, cache=cache)
     # A value half way between two int8 codes may round differently: few logits move, and little.
     assert np.median(np.abs(found - expected)) < 2e-3
     assert np.abs(found - expected).max() < 0.15

@@ -82,6 +82,11 @@ def test_cache_of_grouped_heads():
     assert kv_bytes(CONFIG, 1000, "f32") == 2 * 1000 * 12_288
 
 
+def test_an_int8_cache_holds_scales_too():
+    """24 layers x 2 heads x (64 codes and 2 scales of a key, 64 codes and 1 scale of a value)."""
+    assert kv_bytes(CONFIG, 1, "int8") == 24 * 2 * (64 + 2 * 4 + 64 + 4)
+
+
 def test_cache_of_sliding_windows():
     whole = kv_bytes(GEMMA, 8192, "f16")
     assert whole == 2 * 26 * 8192 * 256 * 2

@@ -28,8 +28,9 @@ def test_weights(config, stored, weight_type):
     assert estimated == model.weight_bytes, "the kernels' layout has changed: map/estimate.py must follow"
 
 
-def test_cache():
+@pytest.mark.parametrize("kv_type", ["f32", "f16", "int8"])
+def test_cache(kv_type):
     config = read_config(TINY)
     bundle = random_bundle(TINY)
-    shape = load_model(bundle, select_backend()).cache_shape(64, 16, type="f16")
-    assert kv_bytes(config, 64 * 16, "f16") == shape.num_bytes
+    shape = load_model(bundle, select_backend()).cache_shape(64, 16, type=kv_type)
+    assert kv_bytes(config, 64 * 16, kv_type) == shape.num_bytes

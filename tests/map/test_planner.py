@@ -118,6 +118,20 @@ def test_every_way_that_is_offered_works():
         assert plan(bundle, machine, settings).context == context
 
 
+def test_a_smaller_cache_type_is_offered():
+    bundle = random_bundle(QWEN2_5_0_5B)
+    for free in (1.2, 1.3, 1.4):
+        settings = PlanSettings(weights="int8", context=32_768)
+        try:
+            plan(bundle, with_free(free), settings)
+        except DoesNotFit as error:
+            if "--kv int8" in (error.hint or ""):
+                planned = plan(bundle, with_free(free), replace(settings, kv="int8"))
+                assert planned.kv_type == "int8" and "in int8" in dict(planned.lines())["context"]
+                return
+    pytest.fail("no amount of memory made an int8 cache worth offering")
+
+
 def test_more_context_than_the_model_has_is_refused():
     with pytest.raises(SettingsError, match="2000 is not possible: this model has 1024"):
         plan(random_bundle(TINY), MACHINE, PlanSettings(context=2000))

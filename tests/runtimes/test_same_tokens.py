@@ -35,8 +35,8 @@ WEIGHTS = ["f32", "bf16", "int8", "int4"]
 BLOCK_SIZE = 16
 
 
-def make_engine(model, *, num_blocks: int, max_tokens: int, max_sequences: int) -> Engine:
-    cache = CacheShape(2, num_blocks, BLOCK_SIZE, 2, 16, "f16")
+def make_engine(model, *, num_blocks: int, max_tokens: int, max_sequences: int, kv="f16") -> Engine:
+    cache = CacheShape(2, num_blocks, BLOCK_SIZE, 2, 16, kv)
     return Engine(ModelRunner(model, cache, Limits(max_tokens, max_sequences, max_sequences)))
 
 
@@ -80,15 +80,16 @@ def play(engine: Engine, asks: list[Ask]) -> list[list[tuple[int, float]]]:
     return list(told.values())
 
 
-@pytest.mark.parametrize("weights", WEIGHTS)
-def test_tokens_do_not_depend_on_what_else_runs(weights):
+@pytest.mark.parametrize(("weights", "kv"), [*((w, "f16") for w in WEIGHTS), ("int8", "int8")])
+def test_tokens_do_not_depend_on_what_else_runs(weights, kv):
     bundle = random_bundle(CONFIG, weights, seed=3)
     model = load_model(bundle, select_backend("auto", threads=2), context=256)
     asks = draw_asks(seed=5)
     alone = [
-        play(make_engine(model, num_blocks=16, max_tokens=256, max_sequences=1), [ask])[0] for ask in asks
+        play(make_engine(model, num_blocks=16, max_tokens=256, max_sequences=1, kv=kv), [ask])[0]
+        for ask in asks
     ]
-    crowded = make_engine(model, num_blocks=26, max_tokens=23, max_sequences=6)
+    crowded = make_engine(model, num_blocks=26, max_tokens=23, max_sequences=6, kv=kv)
     assert play(crowded, asks) == alone
     stats = crowded.stats()
     assert stats.preemptions_total > 0

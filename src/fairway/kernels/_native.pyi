@@ -36,7 +36,7 @@ class Executable:
         team: Team,
         isa: str,
         cache: list[int],
-        half: bool,
+        cache_type: int,
         limits: list[int],
         widths: list[int],
         outputs: list[bool],

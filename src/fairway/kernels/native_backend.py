@@ -20,6 +20,7 @@ from fairway.kernels.program import Buffer, CacheShape, Limits, Program, Step
 from fairway.tensors import F32, I32, Array, DenseTensor, GroupedTensor, WeightTensor
 
 _ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu": 3}
+_CACHES = {"f32": 0, "f16": 1, "int8": 2}
 _DENSE = {"f32": (0, np.float32), "f16": (1, np.uint16), "bf16": (2, np.uint16)}
 
 
@@ -70,7 +71,7 @@ class NativeBackend:
             self._team,
             self.isa,
             [cache.num_layers, cache.num_blocks, cache.block_size, cache.num_kv_heads, cache.head_size],
-            cache.type == "f16",
+            _CACHES[cache.type],
             list(dataclasses.astuple(limits)),
             program.widths,
             _output_buffers(program),

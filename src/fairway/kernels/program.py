@@ -17,6 +17,7 @@ from typing import Literal, Protocol, TypeAlias
 from fairway.tensors import F32, I32, WeightTensor
 
 Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu"]
+CacheType: TypeAlias = Literal["f32", "f16", "int8"]
 
 
 class Matrix(Protocol):
@@ -226,23 +227,36 @@ class Program:
         self.operations.append(operation)
 
 
+def cache_bytes(head_size: int, type: CacheType) -> int:
+    """Bytes of one token's key and value in one head.
+
+    int8 has a float32 scale per 32 values of a key and one per value vector.
+    """
+    if type == "int8":
+        return 2 * head_size + 4 * (-(-head_size // 32) + 1)
+    return 2 * head_size * (4 if type == "f32" else 2)
+
+
 @dataclass(frozen=True)
 class CacheShape:
     """The paged key-value cache. Token at position p of a sequence lives in block
-    `block_table[p // block_size]`, slot `p % block_size`."""
+    `block_table[p // block_size]`, slot `p % block_size`.
+
+    float16 clamps to its range. int8 rounds each key per 32 values and each value vector as a whole,
+    as `Linear` rounds activations; queries are rounded like keys when they meet them.
+    """
 
     num_layers: int
     num_blocks: int
     block_size: int
     num_kv_heads: int
     head_size: int
-    type: Literal["f32", "f16"] = "f16"
+    type: CacheType = "f16"
 
     @property
     def num_bytes(self) -> int:
-        element = 4 if self.type == "f32" else 2
         tokens = self.num_blocks * self.block_size
-        return 2 * self.num_layers * tokens * self.num_kv_heads * self.head_size * element
+        return self.num_layers * tokens * self.num_kv_heads * cache_bytes(self.head_size, self.type)
 
 
 @dataclass(frozen=True)

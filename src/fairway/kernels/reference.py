@@ -1,7 +1,7 @@
 """The reference backend: runs a program step by step in NumPy. Slow, short and right.
 
 Runs on any machine and is what the native kernels are measured against. Holds its cache as plain
-arrays [layer, block, slot, kv_head, head_size].
+arrays [layer, block, slot, kv_head, ...].
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fairway.kernels import program as p
 from fairway.kernels import reference_ops as ops
 from fairway.kernels.check import buffers_of, check_program, check_step
 from fairway.kernels.program import Buffer, CacheShape, Limits, Program, Step
-from fairway.tensors import F32, I32, DenseTensor, GroupedTensor, WeightTensor
+from fairway.tensors import F32, I32, Array, DenseTensor, GroupedTensor, WeightTensor
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,7 @@ class ReferenceExecutable:
         self.widths = list(program.widths)
         self.cache = cache
         self.limits = limits
-        shape = (cache.num_layers, cache.num_blocks, cache.block_size, cache.num_kv_heads, cache.head_size)
-        element = np.float32 if cache.type == "f32" else np.float16
-        self.keys = np.zeros(shape, element)
-        self.values = np.zeros(shape, element)
+        self.stored = _stored(cache)
         self.buffers: list[F32] = []
         self.step: Step | None = None
 
@@ -176,13 +173,21 @@ class ReferenceExecutable:
 
     def _write(self, k: Buffer, v: Buffer, layer: int, step: Step) -> None:
         largest = ops.F32_MAX if self.cache.type == "f32" else ops.F16_MAX
-        new_keys = self._heads(k, self.cache.head_size)
-        new_values = self._heads(v, self.cache.head_size)
+        new_keys = ops.finite(self._heads(k, self.cache.head_size), largest)
+        new_values = ops.finite(self._heads(v, self.cache.head_size), largest)
         for s, t in _owners(step):
             block, slot = divmod(int(step.positions[t]), self.cache.block_size)
             place = (layer, int(step.block_tables[s, block]), slot)
-            self.keys[place] = ops.finite(new_keys[t], largest)
-            self.values[place] = ops.finite(new_values[t], largest)
+            for array, part in zip(self.stored, self._parts(new_keys[t], new_values[t]), strict=True):
+                array[place] = part
+
+    def _parts(self, key: F32, value: F32) -> tuple[Array, ...]:
+        """What is stored of one token's key and value [kv_heads, head_size]."""
+        if self.cache.type != "int8":
+            return key, value
+        keys, key_scales = ops.quantize_activations(key)
+        values, value_scales = ops.quantize_activations(value, self.cache.head_size)
+        return keys, key_scales, values[:, 0], value_scales[:, 0]
 
     def _attention(self, o: p.Attention, step: Step) -> None:
         q, out = self._heads(o.q, o.head_size), self._get(o.out)
@@ -192,9 +197,29 @@ class ReferenceExecutable:
             seen = np.arange(first, last + 1)
             blocks = step.block_tables[s, seen // self.cache.block_size]
             slots = seen % self.cache.block_size
-            keys = self.keys[o.layer, blocks, slots].astype(np.float32)
-            values = self.values[o.layer, blocks, slots].astype(np.float32)
-            out[t] = ops.attend(q[t], keys, values, o.scale, o.softcap).reshape(-1)
+            parts = [array[o.layer, blocks, slots] for array in self.stored]
+            out[t] = self._attend(o, q[t], parts).reshape(-1)
+
+    def _attend(self, o: p.Attention, q: F32, parts: list[Array]) -> F32:
+        if self.cache.type == "int8":
+            return ops.attend_int8(q, ops.Int8Cache.of(parts), o.scale, o.softcap)
+        keys, values = (part.astype(np.float32) for part in parts)
+        return ops.attend(q, keys, values, o.scale, o.softcap)
+
+
+def _stored(cache: CacheShape) -> list[Array]:
+    """Zeros [layer, block, slot, kv_head, ...]: keys and values, or their int8 codes and scales."""
+    tokens = (cache.num_layers, cache.num_blocks, cache.block_size, cache.num_kv_heads)
+    if cache.type != "int8":
+        element = np.float32 if cache.type == "f32" else np.float16
+        return [np.zeros((*tokens, cache.head_size), element) for _ in range(2)]
+    groups = -(-cache.head_size // ops.GROUP)
+    return [
+        np.zeros((*tokens, groups, ops.GROUP), np.int8),
+        np.zeros((*tokens, groups), np.float32),
+        np.zeros((*tokens, cache.head_size), np.int8),
+        np.zeros(tokens, np.float32),
+    ]
 
 
 def _own(matrix: p.Matrix) -> ReferenceMatrix:

@@ -7,12 +7,14 @@ whose shapes do not depend on the batch, so that BLAS cannot sum in another orde
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from fairway.kernels.program import Activation
-from fairway.tensors import F32, I32, DenseTensor, GroupedTensor
+from fairway.tensors import F32, I32, Array, DenseTensor, GroupedTensor
 
 GROUP = 32
 TINY = np.float32(2.0**-100)
@@ -37,17 +39,17 @@ def dequantize(tensor: GroupedTensor) -> F32:
     return weights.astype(np.float32)
 
 
-def quantize_activations(x: F32) -> tuple[npt.NDArray[np.int8], F32]:
-    """x [T, columns] as int8 [T, groups, 32] and scales [T, groups]; the last group is padded with 0.
+def quantize_activations(x: F32, group: int = GROUP) -> tuple[npt.NDArray[np.int8], F32]:
+    """x [T, columns] as int8 [T, groups, group] and scales [T, groups]; the last group is padded with 0.
 
     scale = absmax / 127, value = round_half_even(x * (127 / absmax)). A group whose absmax is
     below 2**-100 is all zeros with scale 0.
     """
     tokens, columns = x.shape
-    groups = -(-columns // GROUP)
-    padded = np.zeros((tokens, groups * GROUP), np.float32)
+    groups = -(-columns // group)
+    padded = np.zeros((tokens, groups * group), np.float32)
     padded[:, :columns] = x
-    grouped = padded.reshape(tokens, groups, GROUP)
+    grouped = padded.reshape(tokens, groups, group)
     absmax = np.abs(grouped).max(axis=2)
     absmax = np.where(absmax < TINY, np.float32(0), absmax)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -144,12 +146,52 @@ def attend(q: F32, keys: F32, values: F32, scale: float, softcap: float | None) 
     group = q.shape[0] // keys.shape[1]
     out = np.empty_like(q)
     for head in range(q.shape[0]):
-        scores = (keys[:, head // group] @ q[head]) * np.float32(scale)
-        if softcap is not None:
-            scores = np.float32(softcap) * np.tanh(scores / np.float32(softcap))
-        weights = np.exp(scores - scores.max())
-        out[head] = (weights @ values[:, head // group]) / weights.sum()
+        weights = _softmax((keys[:, head // group] @ q[head]) * np.float32(scale), softcap)
+        out[head] = weights @ values[:, head // group]
     return out
+
+
+@dataclass(frozen=True)
+class Int8Cache:
+    """Keys of `length` tokens, int8 [length, kv_heads, groups, 32] with scales [length, kv_heads, groups],
+    and values, int8 [length, kv_heads, size] with scales [length, kv_heads]."""
+
+    keys: npt.NDArray[np.int8]
+    key_scales: F32
+    values: npt.NDArray[np.int8]
+    value_scales: F32
+
+    @classmethod
+    def of(cls, parts: Sequence[Array]) -> Int8Cache:
+        keys, key_scales, values, value_scales = parts
+        return cls(
+            keys.astype(np.int8), key_scales.astype(np.float32),
+            values.astype(np.int8), value_scales.astype(np.float32),
+        )  # fmt: skip
+
+
+def attend_int8(q: F32, cache: Int8Cache, scale: float, softcap: float | None) -> F32:
+    """One token: q [heads, size], scaled and quantised per 32 values, over an int8 cache -> [heads, size]."""
+    group = q.shape[0] // cache.keys.shape[1]
+    quantized, q_scales = quantize_activations(q * np.float32(scale))
+    out = np.empty_like(q)
+    for head in range(q.shape[0]):
+        keys = cache.keys[:, head // group].astype(np.float32)
+        products = (keys * quantized[head].astype(np.float32)).sum(axis=2, dtype=np.float32)
+        scores = (products * (cache.key_scales[:, head // group] * q_scales[head])).sum(
+            axis=1, dtype=np.float32
+        )
+        weights = _softmax(scores, softcap) * cache.value_scales[:, head // group]
+        out[head] = weights @ cache.values[:, head // group].astype(np.float32)
+    return out
+
+
+def _softmax(scores: F32, softcap: float | None) -> F32:
+    if softcap is not None:
+        scores = np.float32(softcap) * np.tanh(scores / np.float32(softcap))
+    weights: F32 = np.exp(scores - scores.max())
+    weights /= weights.sum()
+    return weights
 
 
 def soft_cap(x: F32, cap: float) -> F32:

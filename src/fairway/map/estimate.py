@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from math import prod
-from typing import Literal, TypeAlias
 
 from fairway.formats.bundle import Bundle, TensorInfo
 from fairway.formats.gguf_types import BY_NAME
-from fairway.kernels.program import Matrix
+from fairway.kernels.program import CacheType, Matrix, cache_bytes
 from fairway.models.config import DecoderConfig
 from fairway.models.families import family
 from fairway.models.names import stored_names
@@ -22,9 +21,6 @@ from fairway.models.recording import Recording
 from fairway.models.sizes import Shapes
 from fairway.tensors import F32
 
-KVType: TypeAlias = Literal["f32", "f16"]
-
-ELEMENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2}
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 TILE_ROWS = 16
 GROUP = 32
@@ -139,14 +135,16 @@ def weight_bytes(bundle: Bundle, config: DecoderConfig, weight_type: str) -> int
     return shapes.num_bytes
 
 
-def kv_bytes(config: DecoderConfig, num_tokens: int, kv_type: KVType, *, trims_windows: bool = False) -> int:
+def kv_bytes(
+    config: DecoderConfig, num_tokens: int, kv_type: CacheType, *, trims_windows: bool = False
+) -> int:
     """Keys and values of `num_tokens` positions over all layers.
 
     Our engine's blocks hold every position in every layer; `trims_windows` is for engines whose
     layers with a sliding window keep no more than the window.
     """
     kept = (min(num_tokens, window) if trims_windows and window else num_tokens for window in config.windows)
-    return 2 * sum(kept) * config.kv_size * ELEMENT_BYTES[kv_type]
+    return sum(kept) * config.num_kv_heads * cache_bytes(config.head_size, kv_type)
 
 
 def activation_bytes(config: DecoderConfig, max_tokens: int, max_sequences: int) -> int:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairway.map.estimate import KVType, Need
+from fairway.kernels.program import CacheType
+from fairway.map.estimate import Need
 from fairway.map.probe import Machine
 from fairway.map.settings import PlanSettings
 
@@ -31,7 +32,7 @@ class Plan:
     weight_reason: str
     context: int
     max_context: int
-    kv_type: KVType
+    kv_type: CacheType
     num_blocks: int
     threads: int
     settings: PlanSettings

@@ -6,13 +6,13 @@ The rule: what it plans fits, or `DoesNotFit` says both numbers and the cheapest
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fairway.errors import DoesNotFit
 from fairway.formats.bundle import Bundle
+from fairway.kernels.program import CacheType
 from fairway.map.estimate import (
-    KVType,
     Need,
     activation_bytes,
     is_quantised,
@@ -40,6 +40,7 @@ SMALLEST_CONTEXT = 2048
 # What a stream reads per second at least on current memory, and what reads pleasantly.
 BANDWIDTH_BYTES_PER_S = 20e9
 PLEASANT_TOKENS_PER_S = 20
+SMALLER_KV: Mapping[CacheType, tuple[CacheType, ...]] = {"f32": ("f16", "int8"), "f16": ("int8",), "int8": ()}
 
 
 def plan(bundle: Bundle, machine: Machine, settings: PlanSettings) -> Plan:
@@ -104,7 +105,7 @@ class Planner:
 
     # --- cache and context
 
-    def kv_type(self, weight_type: str) -> KVType:
+    def kv_type(self, weight_type: str) -> CacheType:
         """float32 where the weights are, so that the answer is the reference's to the last bit."""
         if self.settings.kv != "auto":
             return self.settings.kv
@@ -114,7 +115,7 @@ class Planner:
     def shortest_context(self) -> int:
         return self.settings.context or min(self.config.max_context, SMALLEST_CONTEXT)
 
-    def context(self, weight_type: str, kv_type: KVType) -> int:
+    def context(self, weight_type: str, kv_type: CacheType) -> int:
         """What was asked for; else all of the model's, as far as the cache's share reaches."""
         if self.settings.context is not None:
             return self.settings.context
@@ -123,7 +124,7 @@ class Planner:
             return self.config.max_context
         return max(self.shortest_context(), tokens // CONTEXT_STEP * CONTEXT_STEP)
 
-    def num_blocks(self, weight_type: str, kv_type: KVType, context: int) -> int:
+    def num_blocks(self, weight_type: str, kv_type: CacheType, context: int) -> int:
         """At least one full context; at most a share of what is free, and no more than is useful."""
         tokens = self.kv_budget(weight_type) // kv_bytes(self.config, 1, kv_type)
         useful = min(tokens, KV_FULL_CONTEXTS * context)
@@ -138,7 +139,7 @@ class Planner:
     def usable_bytes(self) -> int:
         return int(self.machine.memory_free_bytes * USABLE_SHARE)
 
-    def need(self, weight_type: str, kv_type: KVType, num_tokens: int) -> Need:
+    def need(self, weight_type: str, kv_type: CacheType, num_tokens: int) -> Need:
         settings = self.settings
         return Need(
             weight_bytes=self.weight_bytes(weight_type),
@@ -148,10 +149,10 @@ class Planner:
             ),
         )
 
-    def fits(self, weight_type: str, kv_type: KVType, context: int) -> bool:
+    def fits(self, weight_type: str, kv_type: CacheType, context: int) -> bool:
         return self.need(weight_type, kv_type, context).total_bytes <= self.usable_bytes()
 
-    def does_not_fit(self, weight_type: str, kv_type: KVType, context: int) -> DoesNotFit:
+    def does_not_fit(self, weight_type: str, kv_type: CacheType, context: int) -> DoesNotFit:
         needed = self.need(weight_type, kv_type, context).total_bytes
         ways = list(self.ways_to_fit(weight_type, kv_type, context))[:3]
         largest = max(needed, 1)
@@ -168,13 +169,14 @@ class Planner:
             hint=hint,
         )
 
-    def ways_to_fit(self, weight_type: str, kv_type: KVType, context: int) -> Iterator[str]:
+    def ways_to_fit(self, weight_type: str, kv_type: CacheType, context: int) -> Iterator[str]:
         """What costs least first: a shorter context, a smaller cache type, then coarser weights."""
         shorter = self.longest_context(weight_type, kv_type, context)
         if shorter:
             yield f"--context {shorter}"
-        if kv_type == "f32" and self.fits(weight_type, "f16", context):
-            yield "--kv f16"
+        for smaller_kv in SMALLER_KV[kv_type]:
+            if self.fits(weight_type, smaller_kv, context):
+                yield f"--kv {smaller_kv}"
         now = self.weight_bytes(weight_type)
         for smaller in ("int8", "int4"):
             if self.weight_bytes(smaller) >= now:
@@ -184,7 +186,7 @@ class Planner:
             elif both := self.longest_context(smaller, "f16", context):
                 yield f"--weights {smaller} --context {both}"
 
-    def longest_context(self, weight_type: str, kv_type: KVType, below: int) -> int | None:
+    def longest_context(self, weight_type: str, kv_type: CacheType, below: int) -> int | None:
         """The longest context shorter than `below` that fits, if one worth having does."""
         left = self.usable_bytes() - self.need(weight_type, kv_type, 0).total_bytes
         tokens = left // kv_bytes(self.config, 1, kv_type)

@@ -7,11 +7,10 @@ before the first weight is read.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from fairway.errors import SettingsError
 from fairway.formats.bundle import Bundle
-from fairway.kernels.program import Backend, CacheShape, Executable, Limits, Program
+from fairway.kernels.program import Backend, CacheShape, CacheType, Executable, Limits, Program
 from fairway.models.config import DecoderConfig
 from fairway.models.conversion import check_weight_type
 from fairway.models.families import family, read_config
@@ -38,9 +37,7 @@ class Model:
     def vocab_size(self) -> int:
         return self.config.vocab_size
 
-    def cache_shape(
-        self, num_blocks: int, block_size: int = 16, *, type: Literal["f32", "f16"] = "f16"
-    ) -> CacheShape:
+    def cache_shape(self, num_blocks: int, block_size: int = 16, *, type: CacheType = "f16") -> CacheShape:
         """The paged cache this model needs, with room for `num_blocks * block_size` tokens."""
         config = self.config
         return CacheShape(

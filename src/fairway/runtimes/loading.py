@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from fairway.engine.engine import Engine
 from fairway.engine.limits import EngineSettings
@@ -17,7 +17,7 @@ from fairway.engine.sampling_params import SamplingParams
 from fairway.engine.worker import Worker
 from fairway.errors import FormatError
 from fairway.formats.bundle import Bundle
-from fairway.kernels.program import Limits
+from fairway.kernels.program import CacheType, Limits
 from fairway.kernels.select import select_backend
 from fairway.models.loader import Model, load_model
 from fairway.runtimes.model_runner import ModelRunner
@@ -38,7 +38,7 @@ class NativeOptions:
     name: str
     weight_type: str
     context: int
-    kv_type: Literal["f32", "f16"]
+    kv_type: CacheType
     num_blocks: int
     block_size: int = 16
     threads: int | None = None

@@ -7,7 +7,7 @@
 namespace fairway::FAIRWAY_ISA {
 
 // Within 2 ulp on [-87.3, 88.3]; exactly 0 below, held at exp(88.37) above; exp(0) is exactly 1.
-inline Floats exp(Floats x) {
+[[gnu::always_inline]] inline Floats exp(Floats x) {
     const Floats lowest = splat(-87.33f);
     const Floats held = max(lowest, min(splat(88.37f), x));
     const Floats n = round(held * splat(1.44269504f));

@@ -19,11 +19,10 @@ Executable::Executable(std::shared_ptr<Team> team, const Kernels& kernels, const
     : team_(std::move(team)), kernels_(kernels), cache_(cache), limits_(limits), widths_(widths), outputs_(outputs) {
     for (std::size_t i = 0; i < widths.size(); ++i)
         buffers_.push_back(arena_.take(widths[i] * (outputs[i] ? limits.outputs : limits.tokens) * sizeof(float)));
-    const CacheLayout layout{cache.block_size, cache.kv_heads, cache.head_size, cache.half};
-    const std::size_t element = cache.half ? 2 : 4;
+    const CacheLayout layout{cache.block_size, cache.kv_heads, cache.head_size, cache.type};
     for (std::size_t layer = 0; layer < cache.layers; ++layer) {
-        keys_.push_back(arena_.take(key_index(layout, cache.blocks, 0) * element));
-        values_.push_back(arena_.take(value_index(layout, cache.blocks, 0) * element));
+        keys_.push_back(arena_.take(cache.blocks * cache.kv_heads * key_bytes(layout)));
+        values_.push_back(arena_.take(cache.blocks * cache.kv_heads * value_bytes(layout)));
     }
     run_.threads = team_->size();
 }

@@ -6,10 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace fairway {
+#include "cache_layout.h"
 
-constexpr std::size_t kTile = 16;   // rows of a matrix packed together
-constexpr std::size_t kGroup = 32;  // columns that share an activation scale
+namespace fairway {
 
 enum class WeightType : int { f32, f16, bf16, int8, int4 };
 
@@ -55,6 +54,11 @@ struct Quantized {
     float* half_sums = nullptr;
 };
 
+struct Range {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+};
+
 struct Rows {
     float* data = nullptr;
     std::size_t stride = 0;
@@ -62,11 +66,6 @@ struct Rows {
 };
 
 static inline float* row_of(const Rows& rows, std::size_t i) { return rows.data + i * rows.stride; }
-
-struct Range {
-    std::size_t begin = 0;
-    std::size_t end = 0;
-};
 
 // out = residual + scale * (x @ weights.T + bias); bias is padded to whole tiles.
 struct LinearTask {
@@ -80,32 +79,6 @@ struct LinearTask {
 };
 
 enum class Activation : int { silu, gelu, gelu_tanh, relu };
-
-// Keys of a block are transposed, [head][value][slot], slots padded to whole vectors of 16; values
-// are [head][slot][value], values padded to 16. The cache holds finite numbers only.
-struct CacheLayout {
-    std::size_t block_size = 0;
-    std::size_t kv_heads = 0;
-    std::size_t head_size = 0;
-    bool half = true;
-};
-
-// Internal linkage on purpose: these files are compiled once per instruction set, and the linker
-// must not replace one variant's copy of a function by another's.
-static inline std::size_t vectors_per_block(const CacheLayout& c) { return (c.block_size + kTile - 1) / kTile; }
-static inline std::size_t padded_head(const CacheLayout& c) { return (c.head_size + kTile - 1) / kTile * kTile; }
-static inline std::size_t key_index(const CacheLayout& c, std::size_t block, std::size_t head) {
-    return (block * c.kv_heads + head) * c.head_size * vectors_per_block(c) * kTile;
-}
-static inline std::size_t value_index(const CacheLayout& c, std::size_t block, std::size_t head) {
-    return (block * c.kv_heads + head) * c.block_size * padded_head(c);
-}
-
-struct LayerCache {
-    CacheLayout layout;
-    void* keys = nullptr;
-    void* values = nullptr;
-};
 
 struct AttentionTask {
     LayerCache cache;
@@ -126,6 +99,17 @@ struct AttentionItem {
     std::size_t kv_head = 0;
 };
 
+// The keys that an item sees are summed segment by segment, at fixed positions, and the segments are
+// merged in rising order: so they can be computed apart, by several threads, with the same result.
+constexpr std::size_t kSegmentVectors = 64;
+
+static inline Range segments_seen(const AttentionTask& task, const AttentionItem& item) {
+    const std::int64_t first = task.window ? item.first_position - task.window + 1 : 0;
+    const std::int64_t last = item.first_position + static_cast<std::int64_t>(item.num_tokens) - 1;
+    return {vector_of(task.cache.layout, first < 0 ? 0 : first) / kSegmentVectors,
+            vector_of(task.cache.layout, last) / kSegmentVectors + 1};
+}
+
 struct Kernels {
     const char* name;
     std::size_t token_block;     // tokens of a register block of integer products
@@ -144,6 +128,12 @@ struct Kernels {
                         std::size_t slot);
     std::size_t (*attention_scratch)(const AttentionTask& task, std::size_t rows);  // in floats
     void (*attention)(const AttentionTask& task, const AttentionItem& item, float* scratch);
+    // The same in two halves: some segments, each to its place in `partials`, then all of them merged.
+    std::size_t (*attention_partial)(const AttentionTask& task, std::size_t rows);  // floats of one segment
+    void (*attend_segments)(const AttentionTask& task, const AttentionItem& item, Range segments, float* partials,
+                            float* scratch);
+    void (*merge_segments)(const AttentionTask& task, const AttentionItem& item, std::size_t count, float* partials,
+                           float* scratch);
     std::size_t (*argmax)(const float* x, std::size_t width);
     // The `count` <= width largest of x, falling.
     void (*top)(const float* x, std::size_t width, std::size_t count, float* values, std::int32_t* ids);

@@ -281,11 +281,12 @@ NB_MODULE(_native, m) {
     m.def("grouped", &grouped, "team"_a, "values"_a, "scales"_a, "offsets"_a.none(), "group"_a, "int4"_a, "centred"_a);
     nb::class_<Bound> executable(m, "Executable");
     executable.def("__init__", [](Bound* self, std::shared_ptr<Team> team, const std::string& isa, const Columns& cache,
-                                  bool half, const Columns& limits, const std::vector<std::size_t>& widths,
+                                  int cache_type, const Columns& limits, const std::vector<std::size_t>& widths,
                                   const std::vector<bool>& outputs) {
-        if (cache.size() != 5 || limits.size() != 3 || widths.size() != outputs.size())
+        if (cache.size() != 5 || limits.size() != 3 || widths.size() != outputs.size() || cache_type < 0 ||
+            cache_type > static_cast<int>(CacheType::int8))
             throw std::invalid_argument("cache, limits or buffers have the wrong size");
-        new (self) Bound(std::move(team), kernels_named(isa), {cache[0], cache[1], cache[2], cache[3], cache[4], half},
+        new (self) Bound(std::move(team), kernels_named(isa), {cache[0], cache[1], cache[2], cache[3], cache[4], static_cast<CacheType>(cache_type)},
                          {limits[0], limits[1], limits[2]}, widths, outputs);
     });
     bind_operations(executable);

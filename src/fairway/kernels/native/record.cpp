@@ -191,8 +191,8 @@ void Executable::rope(View x, std::size_t head_size, const float* inv_freq, std:
 }
 
 LayerCache Executable::layer_cache(std::size_t layer) const {
-    const CacheLayout layout{cache_.block_size, cache_.kv_heads, cache_.head_size, cache_.half};
-    return {layout, keys_[layer].as<void>(), values_[layer].as<void>()};
+    const CacheLayout layout{cache_.block_size, cache_.kv_heads, cache_.head_size, cache_.type};
+    return {layout, keys_[layer].as<std::uint8_t>(), values_[layer].as<std::uint8_t>()};
 }
 
 void Executable::write_cache(View k, View v, std::size_t layer) {

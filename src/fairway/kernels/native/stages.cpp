@@ -11,7 +11,10 @@ std::size_t ceil_div(std::size_t n, std::size_t d) { return (n + d - 1) / d; }
 constexpr std::size_t kItemsPerThread = 24;      // enough to even out threads that are disturbed
 constexpr std::size_t kStreamedRows = 16;  // up to here weights are read faster than computed with
 constexpr std::size_t kStreamedItemsPerThread = 6;
+constexpr std::size_t kPiecesPerThread = 6;  // of attention, where a few long contexts are split
 constexpr std::size_t kTokenBytes = 192 * 1024;  // of activations that stay in the second-level cache
+
+std::size_t length(Range range) { return range.end - range.begin; }
 
 }  // namespace
 
@@ -59,6 +62,19 @@ AttentionStage::AttentionStage(const Kernels& kernels, AttentionTask task, int t
 }
 
 std::size_t AttentionStage::prepare(const Run& run) {
+    find_items(run);
+    std::size_t segments = 0;
+    for (const AttentionItem& item : items_) segments += length(segments_seen(task_, item));
+    const std::size_t each = std::max<std::size_t>(segments / (static_cast<std::size_t>(run.threads) * kPiecesPerThread), 1);
+    pieces_.clear();
+    splits_.clear();
+    num_partials_ = 0;
+    for (std::size_t item = 0; item < items_.size(); ++item) cut(item, each);
+    if (partials_.bytes() < num_partials_ * sizeof(float)) partials_ = Memory(num_partials_ * sizeof(float));
+    return pieces_.size();
+}
+
+void AttentionStage::find_items(const Run& run) {
     items_.clear();
     const Step& step = run.step;
     for (std::size_t s = 0; s < step.sequences; ++s) {
@@ -68,13 +84,36 @@ std::size_t AttentionStage::prepare(const Run& run) {
                 items_.push_back({step.block_tables + s * step.max_blocks, t, std::min(tokens_, end - t),
                                   step.positions[t], head});
     }
-    return items_.size();
+}
+
+// An item on its own, unless it is longer than two pieces should be.
+void AttentionStage::cut(std::size_t item, std::size_t segments_each) {
+    const Range seen = segments_seen(task_, items_[item]);
+    if (length(seen) < 2 * segments_each || length(seen) == 1) return pieces_.push_back({item, kWhole, seen});
+    const std::size_t count = length(seen) / segments_each;
+    splits_.emplace_back();
+    Split& split = splits_.back();
+    split.item = item;
+    split.segments = seen;
+    split.partials = num_partials_;
+    split.missing.store(count, std::memory_order_relaxed);
+    num_partials_ += length(seen) * kernels_.attention_partial(task_, rows_of(items_[item]));
+    for (std::size_t i = 0; i < count; ++i)
+        pieces_.push_back({item, splits_.size() - 1, {seen.begin + length(seen) * i / count, seen.begin + length(seen) * (i + 1) / count}});
 }
 
 void AttentionStage::work(const Run&, std::size_t item, int thread) {
     // The last items see the most keys; taking them first leaves small ones to even out the end.
-    const AttentionItem& chosen = items_[items_.size() - 1 - item];
-    kernels_.attention(task_, chosen, scratch_[static_cast<std::size_t>(thread)].as<float>());
+    const Piece& piece = pieces_[pieces_.size() - 1 - item];
+    const AttentionItem& chosen = items_[piece.item];
+    auto* scratch = scratch_[static_cast<std::size_t>(thread)].as<float>();
+    if (piece.split == kWhole) return kernels_.attention(task_, chosen, scratch);
+    Split& split = splits_[piece.split];
+    const std::size_t each = kernels_.attention_partial(task_, rows_of(chosen));
+    float* partials = partials_.as<float>() + split.partials;
+    kernels_.attend_segments(task_, chosen, piece.segments, partials + (piece.segments.begin - split.segments.begin) * each, scratch);
+    if (split.missing.fetch_sub(1, std::memory_order_acq_rel) == 1)
+        kernels_.merge_segments(task_, chosen, length(split.segments), partials, scratch);
 }
 
 }  // namespace fairway

@@ -2,7 +2,9 @@
 // take the next one; between stages all threads meet. An item's result never depends on its thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -74,7 +76,8 @@ class LinearStage : public Stage {
     std::size_t rows_ = 0, tiles_ = 2, tokens_ = 1;
 };
 
-// Attention of one layer; an item is some tokens of one sequence and one key-value head.
+// Attention of one layer; an item is some tokens of one sequence and one key-value head, or, where
+// these are too few for the team, some of the segments of keys that they see.
 class AttentionStage : public Stage {
   public:
     AttentionStage(const Kernels& kernels, AttentionTask task, int threads);
@@ -82,10 +85,31 @@ class AttentionStage : public Stage {
     void work(const Run& run, std::size_t item, int thread) override;
 
   private:
+    static constexpr std::size_t kWhole = static_cast<std::size_t>(-1);
+    struct Piece {
+        std::size_t item;
+        std::size_t split;  // kWhole: the item on its own
+        Range segments;
+    };
+    // An item in pieces: who finishes the last one merges them all.
+    struct Split {
+        std::size_t item;
+        Range segments;
+        std::size_t partials;  // where its segments begin, in floats
+        std::atomic<std::size_t> missing;
+    };
+    void find_items(const Run& run);
+    void cut(std::size_t item, std::size_t segments_each);
+    std::size_t rows_of(const AttentionItem& item) const { return item.num_tokens * (task_.heads / task_.cache.layout.kv_heads); }
+
     const Kernels& kernels_;
     AttentionTask task_;
     std::size_t tokens_;  // of an item
     std::vector<AttentionItem> items_;
+    std::vector<Piece> pieces_;
+    std::deque<Split> splits_;
+    std::size_t num_partials_ = 0;  // floats
+    Memory partials_;
     std::vector<Memory> scratch_;  // of each thread
 };
 

@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <limits>
 
+#include "cache_layout.h"
+
 namespace fairway {
 
 struct CacheShape {
     std::size_t layers, blocks, block_size, kv_heads, head_size;
-    bool half;
+    CacheType type;
 };
 
 struct Limits {

@@ -20,6 +20,9 @@ void top(const float* x, std::size_t width, std::size_t count, float* values, st
 void write_cache(const LayerCache& cache, const float* k, const float* v, std::size_t block, std::size_t slot);
 std::size_t attention_scratch(const AttentionTask& task, std::size_t rows);
 void attention(const AttentionTask& task, const AttentionItem& item, float* scratch);
+std::size_t attention_partial(const AttentionTask& task, std::size_t rows);
+void attend_segments(const AttentionTask& task, const AttentionItem& item, Range segments, float* partials, float* scratch);
+void merge_segments(const AttentionTask& task, const AttentionItem& item, std::size_t count, float* partials, float* scratch);
 
 void quantize_int4(const float* w, std::size_t columns, std::uint8_t* codes, float* scales);
 void quantize_int8(const float* w, std::size_t columns, std::size_t group, std::uint8_t* codes, float* scales);

@@ -25,6 +25,9 @@ struct Ints {
 struct Bytes {
     __m256i a, b;
 };
+struct Pairs {  // 2 x 16 int16
+    __m256i a, b;
+};
 struct Mask {
     __m256 a, b;
 };
@@ -140,6 +143,14 @@ inline std::int32_t sum_int8(const std::int8_t* p) {
     return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1)));
 }
 
+inline void store_int16(std::int16_t* p, Floats x) {  // whole
+    const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(words, 0xD8));
+}
+inline Pairs load_pairs(const std::int8_t* p) {
+    return {_mm256_cvtepi8_epi16(load_128(p)), _mm256_cvtepi8_epi16(load_128(p + 16))};
+}
+
 inline Floats to_floats(Ints x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
 inline Bytes load_line(const std::uint8_t* p) { return {load_256(p), load_256(p + 32)}; }
 inline void hide(Bytes& x) { asm volatile("" : "+x"(x.a), "+x"(x.b)); }  // its value, from the compiler
@@ -200,6 +211,20 @@ struct Dot<8, Centred> {
         b = _mm256_add_epi32(b, pairs(weights.b, four));
     }
     Ints total() const { return {a, b}; }
+};
+
+// Sums products of pairs with the same two numbers, both added to the pair's lane.
+struct PairDot {
+    Ints sum;
+    void begin() { sum.a = sum.b = _mm256_setzero_si256(); }
+    void add(Pairs values, const std::int16_t* x) {
+        std::int32_t two;
+        std::memcpy(&two, x, 4);
+        const __m256i both = _mm256_set1_epi32(two);
+        sum.a = _mm256_add_epi32(sum.a, _mm256_madd_epi16(values.a, both));
+        sum.b = _mm256_add_epi32(sum.b, _mm256_madd_epi16(values.b, both));
+    }
+    Ints total() const { return sum; }
 };
 
 }  // namespace fairway::avx2

@@ -25,6 +25,9 @@ struct Ints {
 struct Bytes {
     __m512i v;
 };
+struct Pairs {  // 2 x 16 int16
+    __m512i v;
+};
 struct Mask {
     __mmask16 v;
 };
@@ -97,6 +100,13 @@ inline std::int32_t sum_int8(const std::int8_t* p) {
     return _mm512_reduce_add_epi32(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
 
+inline void store_int16(std::int16_t* p, Floats x) {  // whole
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x.v)));
+}
+inline Pairs load_pairs(const std::int8_t* p) {
+    return {_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+
 inline Floats to_floats(Ints a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline Bytes load_line(const std::uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 inline void hide(Bytes& x) { asm volatile("" : "+v"(x.v)); }  // its value, from the compiler
@@ -118,6 +128,18 @@ struct Dot {
         std::int32_t four;
         std::memcpy(&four, x, 4);
         sum.v = _mm512_dpbusd_epi32(sum.v, weights.v, _mm512_set1_epi32(four));
+    }
+    Ints total() const { return sum; }
+};
+
+// Sums products of pairs with the same two numbers, both added to the pair's lane.
+struct PairDot {
+    Ints sum;
+    void begin() { sum.v = _mm512_setzero_si512(); }
+    void add(Pairs values, const std::int16_t* x) {
+        std::int32_t two;
+        std::memcpy(&two, x, 4);
+        sum.v = _mm512_dpwssd_epi32(sum.v, values.v, _mm512_set1_epi32(two));
     }
     Ints total() const { return sum; }
 };
