@@ -40,7 +40,7 @@ from benchmarks.workloads.variations import REFERENCE, Loaded, variations  # noq
 from fairway.formats.open import open_bundle  # noqa: E402
 from fairway.kernels.cores import allowed_cores  # noqa: E402
 from fairway.tensors import F32, I32  # noqa: E402
-from fairway.text.tokenizer import load_tokenizer  # noqa: E402
+from fairway.text.loader import load_tokenizer  # noqa: E402
 
 TEXT = ROOT.parent / "shared" / "data" / "text"
 JUDGED_WINDOWS = 2
