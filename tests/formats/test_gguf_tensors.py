@@ -168,3 +168,23 @@ def test_a_missing_part_is_named(make_gguf):
     path = make_gguf({}, name="m-00002-of-00002.gguf", **{"split.no": 1, "split.count": 2})
     with pytest.raises(FormatError, match=r"one of 2 parts and m-00001-of-00002.gguf is missing"):
         open_bundle(path)
+
+
+@pytest.mark.parametrize("architecture", ["qwen2", "llama", "gpt2"])
+def test_slices_of_rows_are_the_whole_tensor(make_gguf, architecture):
+    blocks = np.random.default_rng(6).integers(0, 60, (32, 34), dtype=np.uint8)
+    data = GgufData("Q8_0", (32, 32), lambda: [blocks.tobytes()])
+    names = ["token_embd.weight", "blk.0.attn_output.weight"]
+    tensors = gguf_bundle(make_gguf(dict.fromkeys(names, data), architecture)).tensors
+    for name in tensors.infos:
+        slices = list(tensors.read_slices(name, 7))
+        found = np.concatenate([part.values for part in slices])
+        np.testing.assert_array_equal(found, tensors.read(name).values)
+    assert len(list(tensors.read_slices(next(iter(tensors.infos)), 7))) == 5
+
+
+def test_slices_of_reordered_rows_come_whole(make_gguf):
+    q = numbers(32, 32)
+    tensors = gguf_bundle(make_gguf({"blk.0.attn_q.weight": as_llama_cpp_stores_it(q, 4)})).tensors
+    (whole,) = tensors.read_slices("model.layers.0.self_attn.q_proj.weight", 7)
+    np.testing.assert_array_equal(whole.values, q)

@@ -7,11 +7,12 @@ tensor names inside a bundle are spelled as Hugging Face's `config.json` and sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
+from fairway.formats.source import Source
 from fairway.tensors import WeightTensor
 
 
@@ -48,6 +49,22 @@ class Tensors(Protocol):
         q and k, gemma's norm weights, GPT-2's matrices (its quantised ones as float32). Raises
         `FormatError` when the bytes are broken, `UnsupportedError` for a type that cannot be run.
         """
+        ...
+
+
+class FileTensors(Tensors, Protocol):
+    """Tensors that lie in files."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]: ...
+
+
+@runtime_checkable
+class SlicedTensors(Tensors, Protocol):
+    """Tensors that are unpacked on reading, and can be so a few rows at a time."""
+
+    def read_slices(self, name: str, num_rows: int) -> Iterator[WeightTensor]:
+        """What `read` gives, in slices of at most `num_rows` rows where that saves memory."""
         ...
 
 
@@ -90,6 +107,8 @@ class Bundle:
     end_of_text_ids: tuple[int, ...]
     """Every id that ends an answer, gathered from config, generation_config, tokenizer and template."""
     licence: str | None = None
+    sources: tuple[Source, ...] = ()
+    """The files that hold the tensors; none where they are made in memory."""
     warnings: tuple[str, ...] = ()
     """What was odd but survivable, for `inspect` to show (pickle files beside the weights, ...)."""
 

@@ -7,7 +7,7 @@ type, so their order is restored without touching a number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +74,25 @@ class GgufTensors:
         if self._is_turned(gguf_name):
             return _turn(weight)
         return weight
+
+    def read_slices(self, name: str, num_rows: int) -> Iterator[WeightTensor]:
+        """What `read` gives; a quantised matrix whose rows stand as they are, some rows at a time."""
+        place = self.places.get(self.gguf_names.get(name, ""))
+        if place is None or not self._is_plain(place.tensor):
+            yield self.read(name)
+            return
+        kind, (rows, columns) = place.tensor.type, place.tensor.info.shape
+        raw = place.file.raw(place.tensor).reshape(rows, -1)
+        for start in range(0, rows, num_rows):
+            part = raw[start : start + num_rows]
+            yield decode_grouped(kind, part.reshape(-1), len(part), columns)
+
+    def _is_plain(self, tensor: GgufTensor) -> bool:
+        """Quantised, and stored as Hugging Face has it."""
+        name, kind = tensor.info.name, tensor.type
+        is_reordered = self.architecture in INTERLEAVED_ROPE and _stem(name) in self.heads
+        is_grouped = kind.decode is not None and len(tensor.info.shape) == 2
+        return is_grouped and not is_reordered and not self._is_turned(name)
 
     def read_rope_factors(self) -> dict[str, list[float]]:
         """The rope tensors that exist: a few dozen numbers each, part of the config."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fairway.errors import FairwayError, FormatError, ModelNotFound, UnsupportedError
-from fairway.formats.bundle import Bundle, TensorInfo, Tensors
+from fairway.formats.bundle import Bundle, FileTensors, TensorInfo
 from fairway.formats.gguf_types import BY_NAME
 from fairway.formats.identify import identify
 from fairway.formats.licence import folder_licence
@@ -69,7 +69,7 @@ def _open_folder(folder: Path) -> Bundle:
     )
 
 
-def _safetensors(folder: Path, files: list[str]) -> Tensors | None:
+def _safetensors(folder: Path, files: list[str]) -> FileTensors | None:
     """The folder's safetensors, by the names that transformers looks for first."""
     if "model.safetensors" in files:
         return open_safetensors(folder / "model.safetensors")
@@ -88,7 +88,7 @@ def _safetensors(folder: Path, files: list[str]) -> Tensors | None:
     return None
 
 
-def _pickled(folder: Path, files: list[str], pickles: list[str]) -> Tensors:
+def _pickled(folder: Path, files: list[str], pickles: list[str]) -> FileTensors:
     """PyTorch's own files, read without executing them."""
     indexes = [name for name in files if name.endswith(INDEX_SUFFIXES[1])]
     if len(indexes) == 1:
@@ -134,7 +134,7 @@ def _open_file(path: Path) -> Bundle:
     raise kind.refusal(path)
 
 
-def _with_sidecars(folder: Path, tensors: Tensors) -> Bundle:
+def _with_sidecars(folder: Path, tensors: FileTensors) -> Bundle:
     sidecars = Sidecars(folder)
     return Bundle(
         name=folder.resolve().name,
@@ -147,6 +147,7 @@ def _with_sidecars(folder: Path, tensors: Tensors) -> Bundle:
         generation=sidecars.generation(),
         end_of_text_ids=sidecars.end_of_text_ids(),
         licence=folder_licence(folder),
+        sources=tensors.sources,
     )
 
 

@@ -50,6 +50,7 @@ def gguf_bundle(path: Path) -> Bundle:
         generation=_generation(metadata),
         end_of_text_ids=end_of_text_ids(gguf_stated(metadata), gguf_special_tokens(metadata)),
         licence=_text(metadata, "general.license"),
+        sources=tuple(file.source for file in files),
         warnings=_warnings(metadata, tensors),
     )
 

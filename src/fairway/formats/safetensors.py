@@ -51,6 +51,10 @@ class SafetensorsFile:
     infos: Mapping[str, TensorInfo]
     metadata: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return (self.source,)
+
     def read(self, name: str) -> DenseTensor:
         """The tensor as stored, a view of the mapped file. F32, F16 and BF16 only."""
         entry = self.entries.get(name)

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairway.errors import FormatError, ModelNotFound
-from fairway.formats.bundle import TensorInfo, Tensors
+from fairway.formats.bundle import FileTensors, TensorInfo
 from fairway.formats.json_text import read_object
 from fairway.formats.safetensors import open_safetensors
 from fairway.formats.torch_checkpoint import open_torch
 from fairway.tensors import WeightTensor
+from fairway.formats.source import Source
 
 MAX_SHARDS = 10_000
-READERS: Mapping[str, Callable[[Path], Tensors]] = {".safetensors": open_safetensors, ".bin": open_torch}
+READERS: Mapping[str, Callable[[Path], FileTensors]] = {".safetensors": open_safetensors, ".bin": open_torch}
 INDEX_SUFFIXES = tuple(f"{suffix}.index.json" for suffix in READERS)
 HINT = "Download the missing or damaged files of the checkpoint again."
 
@@ -28,9 +29,13 @@ class Shards:
     """Several files as one set of tensors."""
 
     path: Path
-    files: Mapping[str, Tensors]
+    files: Mapping[str, FileTensors]
     place: Mapping[str, str]
     infos: Mapping[str, TensorInfo]
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return tuple(source for file in self.files.values() for source in file.sources)
 
     def read(self, name: str) -> WeightTensor:
         """One tensor from the shard that the index names."""
@@ -43,7 +48,7 @@ def open_shards(index: Path) -> Shards:
     """`index` is a `*.safetensors.index.json` or `*.bin.index.json`; its shards lie beside it."""
     suffix = next(suffix for suffix in READERS if index.name.endswith(f"{suffix}.index.json"))
     place = _weight_map(index, suffix)
-    files: dict[str, Tensors] = {}
+    files: dict[str, FileTensors] = {}
     for file_name in dict.fromkeys(place.values()):
         try:
             files[file_name] = READERS[suffix](index.parent / file_name)
@@ -77,7 +82,7 @@ def _check_file_name(index: Path, name: str, suffix: str) -> None:
         )
 
 
-def _info(index: Path, file_name: str, file: Tensors, name: str) -> TensorInfo:
+def _info(index: Path, file_name: str, file: FileTensors, name: str) -> TensorInfo:
     if name not in file.infos:
         raise FormatError(
             f"{index} says that {file_name!r} holds {name[:120]!r}, but it does not.", hint=HINT

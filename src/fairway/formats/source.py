@@ -51,6 +51,10 @@ class Source:
         except (OSError, ValueError) as error:
             raise unreadable(self.path, error) from error
 
+    def release(self) -> None:
+        """Lets go of the mapping, whose pages count as this process's memory; `data` maps it again."""
+        self.__dict__.pop("data", None)
+
 
 def regular_size(path: Path) -> int:
     """The size of a regular file; anything else is refused by name."""

@@ -72,6 +72,10 @@ class TorchCheckpoint:
     """Storage key -> the byte of the file where it begins."""
     infos: Mapping[str, TensorInfo]
 
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return (self.source,)
+
     def read(self, name: str) -> DenseTensor:
         """The tensor as stored, contiguous. F32, F16 and BF16 only."""
         tensor = self.tensors.get(name)

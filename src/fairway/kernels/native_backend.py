@@ -16,12 +16,12 @@ from fairway.kernels.check import buffers_of, check_program
 from fairway.kernels.cores import allowed_cores
 from fairway.kernels.extension import MISSING, native_isas
 from fairway.kernels.extension import native as _native
+from fairway.kernels.packing import Kind, Packer, kind_of
 from fairway.kernels.program import Buffer, CacheShape, Limits, Program, Step
-from fairway.tensors import F32, I32, Array, DenseTensor, GroupedTensor, WeightTensor
+from fairway.tensors import F32, I32, WeightTensor
 
 _ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu": 3}
 _CACHES = {"f32": 0, "f16": 1, "int8": 2}
-_DENSE = {"f32": (0, np.float32), "f16": (1, np.uint16), "bf16": (2, np.uint16)}
 
 
 class NativeBackend:
@@ -44,26 +44,13 @@ class NativeBackend:
         """Packs a weight into tiles of 16 rows; the source may be dropped afterwards."""
         if len(weight.shape) != 2 or 0 in weight.shape:
             raise ValueError(f"a matrix has rows and columns, not shape {list(weight.shape)}")
-        if isinstance(weight, DenseTensor):
-            number, element = _DENSE[weight.type]
-            values = np.ascontiguousarray(weight.values)
-            return _native.dense(self._team, values.view(element), number)
-        return self._grouped(weight)
+        packer = self.packer((weight.shape[0], weight.shape[1]), kind_of(weight))
+        packer.add(weight)
+        return packer.finish()
 
-    def _grouped(self, weight: GroupedTensor) -> p.Matrix:
-        int4, zero, values = _canonical(weight)
-        offsets = weight.offsets
-        if offsets is None and int4 and zero == 0:
-            offsets = np.zeros_like(weight.scales)
-        return _native.grouped(
-            self._team,
-            np.ascontiguousarray(values).view(np.uint8),
-            np.ascontiguousarray(weight.scales, np.float32),
-            None if offsets is None else np.ascontiguousarray(offsets, np.float32),
-            weight.group,
-            int4,
-            zero == 8 if int4 else True,
-        )
+    def packer(self, shape: tuple[int, int], kind: Kind) -> Packer:
+        """For a matrix [rows, columns] that arrives in slices."""
+        return Packer(self._team, self.isa, shape, kind)
 
     def compile(self, program: Program, cache: CacheShape, limits: Limits) -> NativeExecutable:
         logits = check_program(program, cache, limits)
@@ -114,21 +101,6 @@ def _arrays(step: Step) -> tuple[I32, I32, I32, I32, I32]:
         np.ascontiguousarray(step.block_tables, np.int32),
         np.ascontiguousarray(step.output_rows, np.int32),
     )
-
-
-def _canonical(weight: GroupedTensor) -> tuple[bool, int, Array]:
-    """(is int4, zero, values) with zero 8 or 0 for int4 and 0 for int8, the same weights exactly."""
-    values, zero = weight.values, weight.zero
-    if weight.bits == 4 and zero in (0, 8):
-        return True, zero, values
-    if weight.bits == 8 and zero == 0:
-        return False, 0, values
-    shifted = values.astype(np.int16) - zero
-    if weight.bits == 4 and shifted.min() >= -8 and shifted.max() <= 7:
-        return True, 8, (shifted + 8).astype(np.uint8)
-    if shifted.min() < -128 or shifted.max() > 127:
-        raise ValueError(f"values around zero {zero} do not fit 8 bits")
-    return False, 0, shifted.astype(np.int8)
 
 
 def _output_buffers(program: Program) -> list[bool]:

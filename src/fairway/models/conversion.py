@@ -7,7 +7,7 @@ tensor that already has the wanted type passes through untouched, so nothing is 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -35,7 +35,7 @@ def check_weight_type(name: str) -> None:
 
 def convert(tensor: WeightTensor, weight_type: str) -> WeightTensor:
     """The tensor in one of `WEIGHT_TYPES`."""
-    if weight_type == "stored" or _is(tensor, weight_type):
+    if weight_type == "stored" or has_type(tensor, weight_type):
         return tensor
     if weight_type == "bf16":
         return DenseTensor("bf16", np.concatenate(_by_rows(tensor, to_bf16)))
@@ -43,7 +43,8 @@ def convert(tensor: WeightTensor, weight_type: str) -> WeightTensor:
     return stack(_by_rows(tensor, quantize))
 
 
-def _is(tensor: WeightTensor, weight_type: str) -> bool:
+def has_type(tensor: WeightTensor, weight_type: str) -> bool:
+    """True if the tensor is of that weight type already."""
     if isinstance(tensor, DenseTensor):
         return tensor.type == weight_type
     return weight_type == f"int{tensor.bits}"
@@ -71,10 +72,11 @@ def transpose(tensor: WeightTensor) -> WeightTensor:
 
 def stacks_with(a: WeightTensor, b: WeightTensor) -> bool:
     """True if the two can be one matrix: same columns, same type, same way of grouping."""
-    return a.shape[1] == b.shape[1] and _layout(a) == _layout(b)
+    return a.shape[1] == b.shape[1] and layout_of(a) == layout_of(b)
 
 
-def _layout(tensor: WeightTensor) -> tuple[object, ...]:
+def layout_of(tensor: WeightTensor) -> tuple[object, ...]:
+    """Type and way of grouping."""
     if isinstance(tensor, DenseTensor):
         return (tensor.type,)
     return (tensor.bits, tensor.group, tensor.zero, tensor.offsets is None)
@@ -107,11 +109,15 @@ def _num_threads() -> int:
 
 def _by_rows(tensor: WeightTensor, function: Callable[[F32], T]) -> list[T]:
     """The function of each slice, in order; NumPy lets go of the interpreter, so cores share the work."""
+    with ThreadPoolExecutor(_num_threads()) as threads:
+        return list(threads.map(lambda part: function(floats_of(part)), list(row_slices(tensor))))
+
+
+def row_slices(tensor: WeightTensor) -> Iterator[WeightTensor]:
+    """Views of some rows each, as many as have `SLICE_BYTES` in float32."""
     rows, columns = tensor.shape
     step = max(1, SLICE_BYTES // (4 * columns))
-    slices = [_rows(tensor, start, start + step) for start in range(0, rows, step)]
-    with ThreadPoolExecutor(_num_threads()) as threads:
-        return list(threads.map(lambda part: function(floats_of(part)), slices))
+    return (_rows(tensor, start, start + step) for start in range(0, rows, step))
 
 
 def _rows(tensor: WeightTensor, start: int, end: int) -> WeightTensor:

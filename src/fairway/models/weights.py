@@ -1,12 +1,13 @@
 """Weights on their way from a bundle to a backend: one tensor at a time, converted, packed, dropped.
 
 Families ask for tensors by name and shape through `WeightSource`; `Weights` answers from a bundle.
-The rule: never more than one stack of projections (or the embedding) is held beside what is packed.
+The rule: what is packed is all that grows; a mapped file is let go of after each matrix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -14,8 +15,9 @@ import numpy as np
 from fairway.errors import FormatError
 from fairway.formats.bundle import Bundle
 from fairway.kernels.program import Backend, Matrix
-from fairway.models.conversion import convert, floats_of, stack, stacks_with, transpose
+from fairway.models.conversion import floats_of
 from fairway.models.names import stored_names
+from fairway.models.parts import Part, pack, tensor_slices, turned
 from fairway.tensors import F32, WeightTensor
 
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -78,17 +80,12 @@ class Weights:
     def linear(
         self, names: Sequence[str], sizes: Sequence[int], columns: int, *, input_first: bool = False
     ) -> list[Matrix]:
-        matrices: list[Matrix] = []
-        parts: list[WeightTensor] = []
+        parts = []
         for name, rows in zip(names, sizes, strict=True):
             shape = (columns, rows) if input_first else (rows, columns)
-            tensor = self._read(f"{name}.weight", shape)
-            tensor = convert(transpose(tensor) if input_first else tensor, self._weight_type)
-            if parts and not stacks_with(parts[-1], tensor):
-                matrices.append(self._pack(parts))
-                parts = []
-            parts.append(tensor)
-        return [*matrices, self._pack(parts)]
+            slices = self._slices(f"{name}.weight", shape)
+            parts.append(Part(turned(slices) if input_first else slices, rows, self._weight_type))
+        return [self._pack(list(stack)) for _, stack in groupby(parts, lambda part: part.layout)]
 
     def biases(self, names: Sequence[str], sizes: Sequence[int]) -> F32:
         parts = [self.floats(f"{name}.bias", (size,)) for name, size in zip(names, sizes, strict=True)]
@@ -103,23 +100,44 @@ class Weights:
     def _table(self, name: str, shape: tuple[int, int]) -> Matrix:
         # A token's row and its logit weigh more in the answer than any other value: never below 8 bits.
         weight_type = "int8" if self._weight_type == "int4" else self._weight_type
-        return self._pack([convert(self._read(name, shape), weight_type)])
+        return self._pack([Part(self._slices(name, shape), shape[0], weight_type)], weight_type)
 
-    def _pack(self, parts: list[WeightTensor]) -> Matrix:
-        matrix = self._backend.matrix(stack(parts))
-        parts.clear()
+    def _pack(self, parts: list[Part], weight_type: str | None = None) -> Matrix:
+        matrix = pack(parts, weight_type or self._weight_type, self._backend)
         self.num_bytes += matrix.num_bytes
+        parts.clear()
+        for source in self._bundle.sources:
+            source.release()
         return matrix
 
+    def _slices(self, name: str, shape: tuple[int, int]) -> Iterator[WeightTensor]:
+        stored = self._stored_name(name, shape)
+        total = 0
+        for rows in tensor_slices(self._bundle.tensors, stored, shape):
+            total += rows.shape[0]
+            if rows.shape[1:] != shape[1:] or total > shape[0]:
+                raise self._misshapen(name, (total, *rows.shape[1:]), shape)
+            yield rows
+        if total != shape[0]:
+            raise self._misshapen(name, (total, *shape[1:]), shape)
+        self._count(name)
+
     def _read(self, name: str, shape: tuple[int, ...]) -> WeightTensor:
+        tensor = self._bundle.tensors.read(self._stored_name(name, shape))
+        if tensor.shape != shape:
+            raise self._misshapen(name, tensor.shape, shape)
+        self._count(name)
+        return tensor
+
+    def _stored_name(self, name: str, shape: tuple[int, ...]) -> str:
         if name not in self._stored:
             raise FormatError(f"{self._bundle.name}: tensor {name} of shape {shape} is missing.")
-        tensor = self._bundle.tensors.read(self._stored[name])
-        if tensor.shape != shape:
-            raise FormatError(
-                f"{self._bundle.name}: tensor {name} has shape {tensor.shape}, expected {shape}."
-            )
+        return self._stored[name]
+
+    def _misshapen(self, name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> FormatError:
+        return FormatError(f"{self._bundle.name}: tensor {name} has shape {found}, expected {expected}.")
+
+    def _count(self, name: str) -> None:
         self._done += 1
         if self._progress is not None:
             self._progress(self._done, self._total, name)
-        return tensor

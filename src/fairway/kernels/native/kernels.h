@@ -138,6 +138,8 @@ struct Kernels {
     // The `count` <= width largest of x, falling.
     void (*top)(const float* x, std::size_t width, std::size_t count, float* values, std::int32_t* ids);
     void (*exp)(const float* x, float* out, std::size_t width);
+    // Weights as float32, from any float type.
+    void (*to_floats)(WeightType type, const void* values, std::size_t count, float* out);
     // One row of weights to codes and scales; see quantize.py.
     void (*quantize_int4)(const float* w, std::size_t columns, std::uint8_t* codes, float* scales);
     void (*quantize_int8)(const float* w, std::size_t columns, std::size_t group, std::uint8_t* codes, float* scales);

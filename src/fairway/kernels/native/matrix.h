@@ -3,37 +3,38 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
 #include "kernels.h"
 #include "memory.h"
-#include "team.h"
 
 namespace fairway {
 
-// The source of a grouped matrix, row after row: codes as in fairway.tensors.GroupedTensor, with
-// zero 8 or 0 for int4 (`centred` or not) and 0 for int8.
-struct GroupedSource {
-    std::size_t rows, columns, group;
-    bool int4, centred;
-    const std::uint8_t* values;
-    const float* scales;
-    const float* offsets;  // may be null
+// All that decides a layout: matrices of one form have equal sizes and may exchange their bytes.
+struct Form {
+    WeightType type = WeightType::f32;
+    std::size_t rows = 0, columns = 0;
+    std::size_t group = kGroup;
+    bool has_offsets = false;
+    bool centred = true;
+    float factor = 1;
 };
+
+inline std::size_t element_bytes(WeightType type) { return type == WeightType::f32 ? 4 : 2; }  // of a float type
+
+Weights lay_out(const Form& form);  // without data
+inline std::size_t packed_bytes(const Weights& w) { return w.tiles * w.tile_bytes; }
 
 class Matrix {
   public:
-    static std::shared_ptr<Matrix> dense(WeightType type, const void* values, std::size_t rows, std::size_t columns,
-                                         Team& team);
-    static std::shared_ptr<Matrix> grouped(const GroupedSource& source, Team& team);
+    // Over bytes that are packed already. Throws std::invalid_argument if there are too few.
+    Matrix(const Weights& weights, Memory memory);
 
     const Weights& weights() const { return weights_; }
-    std::size_t num_bytes() const { return memory_.bytes(); }
+    std::size_t num_bytes() const { return packed_bytes(weights_); }
     // out[c] = scale * row's values
     void take(std::size_t row, float scale, float* out) const;
 
   private:
-    explicit Matrix(const Weights& weights);
     void take_dense(const std::uint8_t* tile, std::size_t lane, float scale, float* out) const;
     void take_grouped(const std::uint8_t* tile, std::size_t lane, float scale, float* out) const;
     Weights weights_;

@@ -3,10 +3,13 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <stdexcept>
+#include <system_error>
 
 namespace fairway {
 
@@ -25,6 +28,23 @@ Memory::Memory(std::size_t bytes) : bytes_(up_to(std::max(bytes, kLine), kLine))
     if (!start_) throw std::bad_alloc();
     owner_ = std::shared_ptr<void>(start_, &std::free);
     std::memset(start_, 0, bytes_);
+}
+
+Memory Memory::part(std::size_t offset, std::size_t bytes) const {
+    if (offset > bytes_ || bytes > bytes_ - offset) throw std::out_of_range("a part lies outside its memory");
+    return {owner_, static_cast<std::uint8_t*>(start_) + offset, bytes};
+}
+
+Memory Memory::map_file(int descriptor, std::size_t bytes) {
+    void* start = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, descriptor, 0);
+    if (start == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "mmap");
+#ifdef MADV_HUGEPAGE
+    madvise(start, bytes, MADV_HUGEPAGE);  // a refusal costs speed only, here and below
+#endif
+#ifdef MADV_POPULATE_READ
+    madvise(start, bytes, MADV_POPULATE_READ);
+#endif
+    return {std::shared_ptr<void>(start, [bytes](void* p) { munmap(p, bytes); }), start, bytes};
 }
 
 std::shared_ptr<Arena::Slab> Arena::map(std::size_t bytes) {

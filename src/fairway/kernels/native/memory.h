@@ -18,6 +18,10 @@ class Memory {
     T* as() const {
         return static_cast<T*>(start_);
     }
+    // A part of it that keeps the whole alive.
+    Memory part(std::size_t offset, std::size_t bytes) const;
+    // A whole file, only to be read; processes that map it share its pages. Throws std::system_error.
+    static Memory map_file(int descriptor, std::size_t bytes);
 
   private:
     friend class Arena;

@@ -6,6 +6,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -14,9 +15,11 @@
 #include <optional>
 #include <stdexcept>
 #include <thread>
+#include <tuple>
 
 #include "executable.h"
 #include "machine_limits.h"
+#include "packer.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -76,25 +79,82 @@ View view(const Columns& columns) {
     return {columns[0], columns[1], columns[2]};
 }
 
-std::shared_ptr<Matrix> dense(const std::shared_ptr<Team>& team, const nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>& values,
-                              int type) {
-    const std::size_t bytes = type == static_cast<int>(WeightType::f32) ? 4 : 2;
-    if (values.ndim() != 2 || values.itemsize() != bytes || type < 0 || type > static_cast<int>(WeightType::bf16))
-        throw std::invalid_argument("a dense matrix is [rows, columns] of its type");
-    const Outside outside;
-    return Matrix::dense(static_cast<WeightType>(type), values.data(), values.shape(0), values.shape(1), *team);
+WeightType float_type(int type) {
+    if (type < 0 || type > static_cast<int>(WeightType::bf16)) throw std::invalid_argument("not a type of floats");
+    return static_cast<WeightType>(type);
 }
 
-std::shared_ptr<Matrix> grouped(const std::shared_ptr<Team>& team, const Array<std::uint8_t, 2>& values,
-                                const Array<float, 2>& scales, const std::optional<Array<float, 2>>& offsets,
-                                std::size_t group, bool int4, bool centred) {
+// Type, rows, columns, group, has offsets, centred, factor.
+using FormFields = std::tuple<int, std::size_t, std::size_t, std::size_t, bool, bool, float>;
+
+Form form_of(const FormFields& fields) {
+    const auto [type, rows, columns, group, has_offsets, centred, factor] = fields;
+    if (type < 0 || type > static_cast<int>(WeightType::int4)) throw std::invalid_argument("not a type of weights");
     if (group != 16 && group != 32) throw std::invalid_argument("a group has 16 or 32 columns");
-    const std::size_t rows = values.shape(0), columns = values.shape(1), groups = (columns + group - 1) / group;
+    constexpr std::size_t most = std::size_t{1} << 31;
+    if (!rows || !columns || rows > most || columns > most) throw std::invalid_argument("not a matrix's rows and columns");
+    return {static_cast<WeightType>(type), rows, columns, group, has_offsets, centred, factor};
+}
+
+FormFields fields_of(const Matrix& matrix) {
+    const Weights& w = matrix.weights();
+    return {static_cast<int>(w.type), w.rows, w.columns, w.group, w.has_offsets, w.centred, w.factor};
+}
+
+using FloatRows = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+
+void add_floats(Packer& packer, const FloatRows& values, int type) {
+    const WeightType element = float_type(type);
+    if (values.ndim() != 2 || values.itemsize() != element_bytes(element) || values.shape(1) != packer.form().columns)
+        throw std::invalid_argument("rows do not fit the matrix");
+    const Outside outside;
+    packer.add(element, values.data(), values.shape(0));
+}
+
+void add_grouped(Packer& packer, const Array<std::uint8_t, 2>& values, const Array<float, 2>& scales,
+                 const std::optional<Array<float, 2>>& offsets) {
+    const Form& form = packer.form();
+    const std::size_t rows = values.shape(0), groups = (form.columns + form.group - 1) / form.group;
     const auto fits = [&](const Array<float, 2>& a) { return a.shape(0) == rows && a.shape(1) == groups; };
+    if (!is_integer(form.type) || values.shape(1) != form.columns || offsets.has_value() != form.has_offsets)
+        throw std::invalid_argument("rows do not fit the matrix");
     if (!fits(scales) || (offsets && !fits(*offsets))) throw std::invalid_argument("scales do not fit the values");
     const Outside outside;
-    return Matrix::grouped({rows, columns, group, int4, centred, values.data(), scales.data(),
-                            offsets ? offsets->data() : nullptr}, *team);
+    packer.add(GroupedRows{rows, values.data(), scales.data(), offsets ? offsets->data() : nullptr});
+}
+
+void bind_matrices(nb::module_& m) {
+    nb::class_<Matrix>(m, "Matrix")
+        .def_prop_ro("rows", [](const Matrix& matrix) { return matrix.weights().rows; })
+        .def_prop_ro("columns", [](const Matrix& matrix) { return matrix.weights().columns; })
+        .def_prop_ro("is_integer", [](const Matrix& matrix) { return is_integer(matrix.weights().type); })
+        .def_prop_ro("num_bytes", &Matrix::num_bytes)
+        .def_prop_ro("form", &fields_of)
+        .def_prop_ro("packed", [](nb::handle self) {
+            const Matrix& matrix = nb::cast<const Matrix&>(self);
+            return nb::ndarray<nb::numpy, const std::uint8_t, nb::ndim<1>>(matrix.weights().data, {matrix.num_bytes()}, self);
+        });
+    nb::class_<Packer>(m, "Packer")
+        .def("__init__", [](Packer* self, std::shared_ptr<Team> team, const std::string& isa, const FormFields& form) {
+            new (self) Packer(form_of(form), std::move(team), kernels_named(isa));
+        })
+        .def("add_floats", &add_floats)
+        .def("add_grouped", &add_grouped, "values"_a, "scales"_a, "offsets"_a.none())
+        .def("finish", [](Packer& packer) {
+            const Outside outside;
+            return packer.finish();
+        });
+    nb::class_<Memory>(m, "MappedFile")
+        .def("__init__", [](Memory* self, int descriptor, std::size_t bytes) {
+            const Outside outside;
+            new (self) Memory(Memory::map_file(descriptor, bytes));
+        })
+        .def("matrix", [](const Memory& file, const FormFields& fields, std::size_t offset) {
+            const Weights weights = lay_out(form_of(fields));
+            if (offset % 64) throw std::invalid_argument("a packed matrix begins on a cache line");
+            return std::make_shared<Matrix>(weights, file.part(offset, packed_bytes(weights)));
+        });
+    m.def("packed_bytes", [](const FormFields& fields) { return packed_bytes(lay_out(form_of(fields))); });
 }
 
 // One thread runs an executable at a time; a second is told so.
@@ -272,13 +332,7 @@ NB_MODULE(_native, m) {
     m.def("reading_rate", &reading);
     m.def("product_rate", &products);
     nb::class_<Team>(m, "Team").def(nb::init<int>()).def_prop_ro("size", &Team::size);
-    nb::class_<Matrix>(m, "Matrix")
-        .def_prop_ro("rows", [](const Matrix& matrix) { return matrix.weights().rows; })
-        .def_prop_ro("columns", [](const Matrix& matrix) { return matrix.weights().columns; })
-        .def_prop_ro("is_integer", [](const Matrix& matrix) { return is_integer(matrix.weights().type); })
-        .def_prop_ro("num_bytes", &Matrix::num_bytes);
-    m.def("dense", &dense);
-    m.def("grouped", &grouped, "team"_a, "values"_a, "scales"_a, "offsets"_a.none(), "group"_a, "int4"_a, "centred"_a);
+    bind_matrices(m);
     nb::class_<Bound> executable(m, "Executable");
     executable.def("__init__", [](Bound* self, std::shared_ptr<Team> team, const std::string& isa, const Columns& cache,
                                   int cache_type, const Columns& limits, const std::vector<std::size_t>& widths,

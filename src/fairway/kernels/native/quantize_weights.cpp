@@ -1,4 +1,4 @@
-// Weights to int4 and int8 codes, group by group: the same arithmetic as quantize.py, bit for bit.
+// Weights to float32, and to int4 and int8 codes group by group: quantize.py's arithmetic, bit for bit.
 #include "variant.h"
 #include "vector.h"
 
@@ -62,6 +62,20 @@ void store_codes(const Group& codes, std::uint8_t* out, std::size_t n) {
 }
 
 }  // namespace
+
+void to_floats(WeightType type, const void* values, std::size_t count, float* out) {
+    const auto* halves = static_cast<const std::uint16_t*>(values);
+    for_vectors(count, [&](std::size_t first, std::size_t n) {
+        std::uint16_t padded[kLanes] = {};
+        const std::uint16_t* from = halves + first;
+        if (type == WeightType::f32) return store_up_to(out + first, n, load_up_to(static_cast<const float*>(values) + first, n));
+        if (n < kLanes) {
+            std::memcpy(padded, from, n * 2);
+            from = padded;
+        }
+        store_up_to(out + first, n, type == WeightType::bf16 ? load_bf16(from) : load(from));
+    });
+}
 
 void quantize_int4(const float* w, std::size_t columns, std::uint8_t* codes, float* scales) {
     for (std::size_t c = 0; c < columns; c += kGroup) {

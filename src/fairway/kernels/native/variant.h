@@ -24,6 +24,7 @@ std::size_t attention_partial(const AttentionTask& task, std::size_t rows);
 void attend_segments(const AttentionTask& task, const AttentionItem& item, Range segments, float* partials, float* scratch);
 void merge_segments(const AttentionTask& task, const AttentionItem& item, std::size_t count, float* partials, float* scratch);
 
+void to_floats(WeightType type, const void* values, std::size_t count, float* out);
 void quantize_int4(const float* w, std::size_t columns, std::uint8_t* codes, float* scales);
 void quantize_int8(const float* w, std::size_t columns, std::size_t group, std::uint8_t* codes, float* scales);
 
