@@ -68,7 +68,7 @@ def bench(model: str | None, batch: tuple[int, ...], **flags: Any) -> None:  # n
     if not as_json:
         click.echo("\n".join(f"  {name.ljust(9)}{text}" for name, text in planned.plan.lines()), err=True)
     with screen.step("Prepared the weights") as progress:
-        loaded = load_engine(planned.bundle, planned.plan.native_options(planned.name), progress)
+        loaded = load_engine(planned.bundle, planned.plan.native_options(planned.name), progress, screen.note)
     limits = _limits(loaded, screen) if flags["limits"] else None
     measured = list(_measure(loaded, workloads, flags["repeat"], flags["http"], screen))
     shares = [] if limits is None else [Shares.of(each, loaded, limits) for each in measured]

@@ -26,7 +26,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 ENGINE_FLAGS = {
     name: settings.flag_name(name)
     for name in ("weights", "context", "kv", "kv_share", "threads", "max_sequences", "isa")
-} | {"enable_prefix_caching": "--enable-prefix-caching/--no-enable-prefix-caching"}
+} | {
+    "enable_prefix_caching": "--enable-prefix-caching/--no-enable-prefix-caching",
+    "packed_cache": "--cache/--no-cache",
+}
 SERVER_FLAGS = {
     "host": "--host",
     "port": "--port",

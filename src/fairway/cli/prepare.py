@@ -56,7 +56,7 @@ def load(planned: Planned, screen: Screen) -> Runtime:
     if reason := why_reference():
         screen.note(f"Note: {reason}")
     with screen.step("Prepared the weights") as progress:
-        return load_runtime(planned.bundle, planned.plan.native_options(planned.name), progress)
+        return load_runtime(planned.bundle, planned.plan.native_options(planned.name), progress, screen.note)
 
 
 def after(machine: Machine, plan: Plan) -> Machine:

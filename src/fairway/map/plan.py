@@ -67,6 +67,8 @@ class Plan:
             max_waiting=self.settings.max_waiting,
             enable_prefix_caching=self.settings.enable_prefix_caching,
             isa=self.settings.isa,
+            cache_folder=self.settings.packed_folder if self.settings.packed_cache else None,
+            cache_bytes=self.settings.packed_bytes,
         )
 
     def lines(self) -> list[tuple[str, str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from fairway.settings import setting
@@ -30,3 +32,21 @@ class PlanSettings:
         True, "requests share the cache of equal beginnings, also with finished requests"
     )
     isa: Literal["auto", "avx512", "avx2", "reference"] = setting("auto", "instruction set of the kernels")
+    packed_cache: bool = setting(True, "keep packed weights on disk for the next start")
+    cache_folder: str | None = setting(None, "where packed weights are kept; unset: ~/.cache/fairway")
+    cache_gb: float = setting(
+        40.0, "disk that packed weights may take; the least recently used go first", minimum=0
+    )
+
+    @property
+    def packed_folder(self) -> Path:
+        """Where packed weights are kept, if they are."""
+        if self.cache_folder is not None:
+            return Path(self.cache_folder).expanduser() / "packed"
+        home = os.environ.get("XDG_CACHE_HOME")
+        return (Path(home) if home else Path("~/.cache").expanduser()) / "fairway" / "packed"
+
+    @property
+    def packed_bytes(self) -> int:
+        """The most that they may take."""
+        return int(self.cache_gb * 1e9)

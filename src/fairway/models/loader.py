@@ -7,17 +7,23 @@ before the first weight is read.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fairway.errors import SettingsError
 from fairway.formats.bundle import Bundle
+from fairway.kernels.native_backend import NativeBackend
 from fairway.kernels.program import Backend, CacheShape, CacheType, Executable, Limits, Program
 from fairway.models.config import DecoderConfig
 from fairway.models.conversion import check_weight_type
 from fairway.models.families import family, read_config
 from fairway.models.names import check_tensors
+from fairway.models.packed_weights import PackedWeights, PackingWeights, Requests, Wanted
 from fairway.models.recording import Recording
 from fairway.models.sizes import Expected, expected_tensors
-from fairway.models.weights import Progress, Weights
+from fairway.models.weights import Progress, Weights, WeightSource
+
+if TYPE_CHECKING:
+    from fairway.models.packed_cache import PackedCache
 
 
 @dataclass
@@ -55,8 +61,9 @@ def load_model(
     weight_type: str = "stored",
     context: int | None = None,
     progress: Progress | None = None,
+    cache: PackedCache | None = None,
 ) -> Model:
-    """Packs the weights of a bundle for a backend.
+    """Packs the weights of a bundle for a backend, or maps them packed from a cache.
 
     Raises `UnsupportedError` for what this engine cannot run, `FormatError` for tensors that do not
     fit the config, `SettingsError` for an unknown weight type or a context beyond the model's.
@@ -68,12 +75,28 @@ def load_model(
     check_tensors(
         bundle, {name: tensor.shape for name, tensor in expected.items()}, tied=config.tied_embeddings
     )
-    weights = Weights(bundle, backend, weight_type, total=len(expected), progress=progress)
-    recording = Recording(config, weights, served)
-    family(config.model_type).record(recording)
+
+    def record(weights: WeightSource) -> Program:
+        recording = Recording(config, weights, served)
+        family(config.model_type).record(recording)
+        return recording.program
+
+    def unpacked() -> Weights:
+        return Weights(bundle, backend, weight_type, total=len(expected), progress=progress)
+
+    kept = None
+    if cache is not None and isinstance(backend, NativeBackend):
+        requests = Requests()
+        record(requests)
+        wanted = Wanted(bundle.name, bundle.sources, weight_type, requests.names)
+        kept = cache.open(wanted, lambda writer: record(PackingWeights(unpacked(), writer)))
+    weights = unpacked() if kept is None else PackedWeights(kept)
+    program = record(weights)
+    for source in bundle.sources:
+        source.release()
     return Model(
         config=config,
-        program=recording.program,
+        program=program,
         backend=backend,
         max_context=served,
         num_parameters=_count(expected),

@@ -6,10 +6,12 @@ Tokenizer, template, weights, cache, runner, worker, in this order. It decides n
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from fairway.engine.engine import Engine
 from fairway.engine.limits import EngineSettings
@@ -27,8 +29,15 @@ from fairway.text.chat_template import ChatTemplate, default_template
 from fairway.text.loader import load_tokenizer
 from fairway.text.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from fairway.models.packed_cache import PackedCache
+
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Called with (done, total, what) while weights are prepared."""
+Note: TypeAlias = Callable[[str], None]
+"""Called with one line that the user should read."""
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,10 @@ class NativeOptions:
     max_waiting: int = 1024
     enable_prefix_caching: bool = True
     isa: str = "auto"
+    cache_folder: Path | None = None
+    """Where packed weights are kept; None: nowhere."""
+    cache_bytes: int = 0
+    """The most that they may take there."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +74,20 @@ class Loaded:
     engine: Engine
 
 
-def load_engine(bundle: Bundle, options: NativeOptions, progress: Progress | None = None) -> Loaded:
-    """Prepares the weights. Raises before reading weights what cannot run."""
+def load_engine(
+    bundle: Bundle, options: NativeOptions, progress: Progress | None = None, note: Note = LOG.warning
+) -> Loaded:
+    """Prepares the weights. Raises before reading weights what cannot run; `note` is told in a line
+    what went wrong without harm."""
     tokenizer = _tokenizer(bundle)
     backend = select_backend(options.isa, options.threads)
     model = load_model(
-        bundle, backend, weight_type=options.weight_type, context=options.context, progress=progress
+        replace(bundle, name=options.name),
+        backend,
+        weight_type=options.weight_type,
+        context=options.context,
+        progress=progress,
+        cache=_packed_cache(options, note),
     )
     cache = model.cache_shape(options.num_blocks, options.block_size, type=options.kv_type)
     limits = _limits(options)
@@ -89,9 +110,19 @@ def runtime_over(loaded: Loaded) -> NativeRuntime:
     )
 
 
-def load_runtime(bundle: Bundle, options: NativeOptions, progress: Progress | None = None) -> NativeRuntime:
+def load_runtime(
+    bundle: Bundle, options: NativeOptions, progress: Progress | None = None, note: Note = LOG.warning
+) -> NativeRuntime:
     """The whole way: prepares the weights and starts the worker."""
-    return runtime_over(load_engine(bundle, options, progress))
+    return runtime_over(load_engine(bundle, options, progress, note))
+
+
+def _packed_cache(options: NativeOptions, note: Note) -> PackedCache | None:
+    if options.cache_folder is None:
+        return None
+    from fairway.models.packed_cache import PackedCache
+
+    return PackedCache(options.cache_folder, options.cache_bytes, note)
 
 
 def _tokenizer(bundle: Bundle) -> Tokenizer:
