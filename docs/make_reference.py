@@ -31,10 +31,21 @@ def commands_page() -> str:
     for name in COMMANDS:
         command = group.get_command(context, name)
         assert command is not None
-        settings = command.context_settings
-        child = click.Context(command, parent=context, info_name=name, terminal_width=100, **settings)
-        parts.append(f"## fairway {name}\n\n```text\n{command.get_help(child)}\n```\n")
+        parts += _command_parts(command, context, name)
     return "\n".join(parts)
+
+
+def _command_parts(command: click.Command, parent: click.Context, name: str) -> list[str]:
+    """The help of a command, then of those under it."""
+    settings = command.context_settings
+    context = click.Context(command, parent=parent, info_name=name, terminal_width=100, **settings)
+    parts = [f"## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"]
+    if isinstance(command, click.Group):
+        for each in command.list_commands(context):
+            child = command.get_command(context, each)
+            assert child is not None
+            parts += _command_parts(child, context, each)
+    return parts
 
 
 def settings_page() -> str:

@@ -188,3 +188,17 @@ def test_slices_of_reordered_rows_come_whole(make_gguf):
     tensors = gguf_bundle(make_gguf({"blk.0.attn_q.weight": as_llama_cpp_stores_it(q, 4)})).tensors
     (whole,) = tensors.read_slices("model.layers.0.self_attn.q_proj.weight", 7)
     np.testing.assert_array_equal(whole.values, q)
+
+
+def test_a_turned_matrix_keeps_its_low_bits(make_gguf):
+    blocks = np.random.default_rng(7).integers(0, 60, (48, 34), dtype=np.uint8)
+    data = GgufData("Q8_0", (48, 32), lambda: [blocks.tobytes()])
+    tensors = gguf_bundle(
+        make_gguf({"blk.0.attn_qkv.weight": data, "token_embd.weight": data}, "gpt2")
+    ).tensors
+    name = "transformer.h.0.attn.c_attn.weight"
+    found = tensors.read_turned(name)
+    assert (found.bits, found.shape) == (8, (48, 32))
+    np.testing.assert_array_equal(grouped_to_float32(found), tensors.read(name).values.T)
+    table = tensors.read_turned("transformer.wte.weight")
+    np.testing.assert_array_equal(table.values.T, grouped_to_float32(tensors.read("transformer.wte.weight")))

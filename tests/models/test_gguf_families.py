@@ -89,8 +89,15 @@ def as_q4_0(values: F32) -> GgufData:
     )
 
 
-WIDE = {"hidden_size": 64, "intermediate_size": 96, "vocab_size": 96, "head_dim": 32}
-LOW_BIT = ["llama-grouped-heads", "qwen2-tied", "gemma2-soft-caps", "granite-multipliers"]
+WIDE = {
+    "hidden_size": 64,
+    "n_embd": 64,
+    "intermediate_size": 96,
+    "n_inner": 96,
+    "vocab_size": 96,
+    "head_dim": 32,
+}
+LOW_BIT = ["llama-grouped-heads", "qwen2-tied", "gemma2-soft-caps", "granite-multipliers", "gpt2-tied"]
 
 
 @pytest.mark.parametrize(("quantise", "bits"), [(as_q8_0, 8), (as_q4_0, 4)])

@@ -67,6 +67,10 @@ class SlicedTensors(Tensors, Protocol):
         """What `read` gives, in slices of at most `num_rows` rows where that saves memory."""
         ...
 
+    def read_turned(self, name: str) -> WeightTensor:
+        """The transpose of what `read` gives, without loss where the file holds it so."""
+        ...
+
 
 @dataclass(frozen=True)
 class TokenizerSource:

@@ -87,6 +87,11 @@ class GgufTensors:
             part = raw[start : start + num_rows]
             yield decode_grouped(kind, part.reshape(-1), len(part), columns)
 
+    def read_turned(self, name: str) -> WeightTensor:
+        """The transpose of what `read` gives; GPT-2's matrices exactly as they are stored."""
+        gguf_name = self.gguf_names.get(name, "")
+        return self._stored(gguf_name) if self._is_turned(gguf_name) else _turn(self.read(name))
+
     def _is_plain(self, tensor: GgufTensor) -> bool:
         """Quantised, and stored as Hugging Face has it."""
         name, kind = tensor.info.name, tensor.type

@@ -14,9 +14,9 @@ from fairway.errors import FormatError, ModelNotFound
 from fairway.formats.bundle import FileTensors, TensorInfo
 from fairway.formats.json_text import read_object
 from fairway.formats.safetensors import open_safetensors
+from fairway.formats.source import Source
 from fairway.formats.torch_checkpoint import open_torch
 from fairway.tensors import WeightTensor
-from fairway.formats.source import Source
 
 MAX_SHARDS = 10_000
 READERS: Mapping[str, Callable[[Path], FileTensors]] = {".safetensors": open_safetensors, ".bin": open_torch}

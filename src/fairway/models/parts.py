@@ -58,9 +58,9 @@ def tensor_slices(tensors: Tensors, name: str, shape: tuple[int, ...]) -> Iterat
         yield tensors.read(name)
 
 
-def turned(slices: Iterator[WeightTensor]) -> Iterator[WeightTensor]:
-    """Rows and columns exchanged; needs the tensor whole."""
-    yield transpose(stack(list(slices)))
+def turned_slices(tensors: Tensors, name: str, shape: tuple[int, int]) -> Iterator[WeightTensor]:  # noqa: ARG001
+    """The tensor with rows and columns exchanged, which needs it whole."""
+    yield tensors.read_turned(name) if isinstance(tensors, SlicedTensors) else transpose(tensors.read(name))
 
 
 def pack(parts: Sequence[Part], weight_type: str, backend: Backend) -> Matrix:

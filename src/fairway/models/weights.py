@@ -17,7 +17,7 @@ from fairway.formats.bundle import Bundle
 from fairway.kernels.program import Backend, Matrix
 from fairway.models.conversion import floats_of
 from fairway.models.names import stored_names
-from fairway.models.parts import Part, pack, tensor_slices, turned
+from fairway.models.parts import Part, pack, tensor_slices, turned_slices
 from fairway.tensors import F32, WeightTensor
 
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -82,9 +82,8 @@ class Weights:
     ) -> list[Matrix]:
         parts = []
         for name, rows in zip(names, sizes, strict=True):
-            shape = (columns, rows) if input_first else (rows, columns)
-            slices = self._slices(f"{name}.weight", shape)
-            parts.append(Part(turned(slices) if input_first else slices, rows, self._weight_type))
+            slices = self._slices(f"{name}.weight", (rows, columns), input_first=input_first)
+            parts.append(Part(slices, rows, self._weight_type))
         return [self._pack(list(stack)) for _, stack in groupby(parts, lambda part: part.layout)]
 
     def biases(self, names: Sequence[str], sizes: Sequence[int]) -> F32:
@@ -110,10 +109,14 @@ class Weights:
             source.release()
         return matrix
 
-    def _slices(self, name: str, shape: tuple[int, int]) -> Iterator[WeightTensor]:
-        stored = self._stored_name(name, shape)
+    def _slices(
+        self, name: str, shape: tuple[int, int], *, input_first: bool = False
+    ) -> Iterator[WeightTensor]:
+        """Rows of a matrix of that shape, which a family with `input_first` stores turned round."""
+        stored = self._stored_name(name, shape[::-1] if input_first else shape)
+        slices = turned_slices if input_first else tensor_slices
         total = 0
-        for rows in tensor_slices(self._bundle.tensors, stored, shape):
+        for rows in slices(self._bundle.tensors, stored, shape):
             total += rows.shape[0]
             if rows.shape[1:] != shape[1:] or total > shape[0]:
                 raise self._misshapen(name, (total, *rows.shape[1:]), shape)

@@ -1,0 +1,125 @@
+"""`fairway cache`: what is kept packed on disk, and `fairway cache clear` to have it gone.
+
+Nothing here is needed to answer: what is cleared is packed again at the model's next start.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fairway.cli.options import HELP, engine_settings, json_option
+from fairway.errors import ModelNotFound
+
+if TYPE_CHECKING:
+    from fairway.models.packed_cache import Entry, PackedCache
+
+DAY_S = 86_400.0
+UNITS = ((DAY_S, "day"), (3600.0, "hour"), (60.0, "minute"))
+
+
+@click.group(context_settings=HELP, invoke_without_command=True)
+@json_option
+@click.pass_context
+def cache(context: click.Context, as_json: bool) -> None:
+    """List the packed weights that are kept on disk, so that a model starts at once.
+
+    The setting engine.cache_folder says where, engine.cache_gb how much; --no-cache keeps a start from
+    using them.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    kept = _cache()
+    if as_json:
+        click.echo(json.dumps(_to_dict(kept, kept.entries()), indent=1))
+    else:
+        _print(kept, kept.entries())
+
+
+@cache.command(context_settings=HELP)
+@click.argument("model", required=False)
+@click.option(
+    "--older-than", type=click.FloatRange(0), metavar="DAYS", help="Only what was not used for so long."
+)
+@json_option
+def clear(model: str | None, older_than: float | None, as_json: bool) -> None:
+    """Remove packed weights: all, or those of MODEL as the list names it, or by its path.
+
+    A model that is running keeps what it has; the space is free when it ends.
+    """
+    kept = _cache()
+    chosen = [entry for entry in kept.entries() if _is_of(entry, model) and _is_old(entry, older_than)]
+    if model is not None and not any(_is_of(entry, model) for entry in kept.entries()):
+        raise ModelNotFound(f"Nothing is kept of {model}.", hint="See what is: fairway cache")
+    for entry in chosen:
+        entry.path.unlink(missing_ok=True)
+    if as_json:
+        click.echo(json.dumps(_to_dict(kept, chosen), indent=1))
+    else:
+        freed = sum(entry.num_bytes for entry in chosen)
+        click.echo(f"Removed {len(chosen)} of {kept.folder}, {_size(freed)}.")
+
+
+def _cache() -> PackedCache:
+    from fairway.models.packed_cache import PackedCache
+
+    settings = engine_settings({})
+    return PackedCache(settings.packed_folder, settings.packed_bytes)
+
+
+def _is_of(entry: Entry, model: str | None) -> bool:
+    if model is None:
+        return True
+    lies_at = Path(entry.about.get("path", ""))
+    path = Path(model).expanduser().resolve()
+    return model == entry.about.get("model") or path in (lies_at, lies_at.parent)
+
+
+def _is_old(entry: Entry, days: float | None) -> bool:
+    return days is None or time.time() - entry.used_s >= days * DAY_S
+
+
+def _to_dict(kept: PackedCache, entries: list[Entry]) -> dict[str, Any]:
+    rows = [
+        {**entry.about, "file": entry.path.name, "num_bytes": entry.num_bytes, "last_used_s": entry.used_s}
+        for entry in entries
+    ]
+    total = sum(entry.num_bytes for entry in entries)
+    return {"folder": str(kept.folder), "total_bytes": total, "max_bytes": kept.max_bytes, "entries": rows}
+
+
+def _print(kept: PackedCache, entries: list[Entry]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not entries:
+        click.echo(f"Nothing is kept in {kept.folder}.")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("model", "weights", "size", "last used"):
+        table.add_column(title, justify="right" if title == "size" else "left", overflow="fold")
+    for entry in entries:
+        model, weights = entry.about.get("model", "damaged"), entry.about.get("weights", "")
+        table.add_row(str(model), str(weights), _size(entry.num_bytes), _ago(entry.used_s))
+    Console(highlight=False).print(table)
+    total = sum(entry.num_bytes for entry in entries)
+    click.echo(f"{_size(total)} of {_size(kept.max_bytes)} in {kept.folder}")
+
+
+def _size(num_bytes: int) -> str:
+    from fairway.map.plan import size
+
+    return size(num_bytes)
+
+
+def _ago(used_s: float) -> str:
+    seconds = time.time() - used_s
+    for unit_s, name in UNITS:
+        if seconds >= unit_s:
+            number = int(seconds // unit_s)
+            return f"{number} {name}{'s' * (number > 1)} ago"
+    return "just now"
