@@ -52,8 +52,10 @@ class Source:
             raise unreadable(self.path, error) from error
 
     def release(self) -> None:
-        """Lets go of the mapping, whose pages count as this process's memory; `data` maps it again."""
-        self.__dict__.pop("data", None)
+        """Lets go of the pages that were read, which count as this process's memory; views stay valid."""
+        data = self.__dict__.get("data")
+        if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            data.madvise(mmap.MADV_DONTNEED)
 
 
 def regular_size(path: Path) -> int:

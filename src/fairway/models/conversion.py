@@ -113,10 +113,10 @@ def _by_rows(tensor: WeightTensor, function: Callable[[F32], T]) -> list[T]:
         return list(threads.map(lambda part: function(floats_of(part)), list(row_slices(tensor))))
 
 
-def row_slices(tensor: WeightTensor) -> Iterator[WeightTensor]:
-    """Views of some rows each, as many as have `SLICE_BYTES` in float32."""
+def row_slices(tensor: WeightTensor, num_bytes: int | None = None) -> Iterator[WeightTensor]:
+    """Views of some rows each, as many as have `num_bytes` (`SLICE_BYTES`) in float32."""
     rows, columns = tensor.shape
-    step = max(1, SLICE_BYTES // (4 * columns))
+    step = max(1, (num_bytes or SLICE_BYTES) // (4 * columns))
     return (_rows(tensor, start, start + step) for start in range(0, rows, step))
 
 

@@ -15,13 +15,16 @@ import numpy as np
 from fairway.errors import FormatError
 from fairway.formats.bundle import Bundle
 from fairway.kernels.program import Backend, Matrix
-from fairway.models.conversion import floats_of
+from fairway.models.conversion import floats_of, row_slices
 from fairway.models.names import stored_names
 from fairway.models.parts import Part, pack, tensor_slices, turned_slices
 from fairway.tensors import F32, WeightTensor
 
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Called with (done, total, tensor name) after each tensor."""
+
+PIECE_BYTES = 64 << 20
+"""float32 values of a mapped tensor whose pages are held at once."""
 
 
 class WeightSource(Protocol):
@@ -104,10 +107,12 @@ class Weights:
     def _pack(self, parts: list[Part], weight_type: str | None = None) -> Matrix:
         matrix = pack(parts, weight_type or self._weight_type, self._backend)
         self.num_bytes += matrix.num_bytes
-        parts.clear()
+        self._release()
+        return matrix
+
+    def _release(self) -> None:
         for source in self._bundle.sources:
             source.release()
-        return matrix
 
     def _slices(
         self, name: str, shape: tuple[int, int], *, input_first: bool = False
@@ -120,7 +125,9 @@ class Weights:
             total += rows.shape[0]
             if rows.shape[1:] != shape[1:] or total > shape[0]:
                 raise self._misshapen(name, (total, *rows.shape[1:]), shape)
-            yield rows
+            for piece in row_slices(rows, PIECE_BYTES):
+                yield piece
+                self._release()
         if total != shape[0]:
             raise self._misshapen(name, (total, *shape[1:]), shape)
         self._count(name)
