@@ -106,11 +106,14 @@ class PackedCache:
         part: Part,
     ) -> PackedFile:
         """Packs and hashes side by side: both read everything, and it is read from the disk once."""
-        with ThreadPoolExecutor(1) as thread:
+        thread = ThreadPoolExecutor(1)
+        try:
             hashing = thread.submit(digest_of, prints, known)
             writer = PackedWriter(part.descriptor)
             build(writer)
             content = hashing.result()
+        finally:
+            thread.shutdown(wait=False)  # after an error the model loads while the digest is finished
         if [Fingerprint.of(source.path) for source in wanted.sources] != list(prints):
             raise SourceChanged(0, "the model was changed while it was read")
         writer.finish(_about(wanted, content))
