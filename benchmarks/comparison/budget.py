@@ -1,6 +1,6 @@
 """The minutes that a run may take: how many rounds fit, and when to stop in the middle of one.
 
-A round begins when the longest one so far still fits; the first always begins. Knows no engine.
+A round begins when one as long as the last still fits; the first always does. Knows no engine.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Budget:
 
     def rounds(self, count: int) -> Iterator[int]:
         """0, 1, ... as long as there is time for one more."""
-        longest_s = 0.0
+        last_s = 0.0
         for number in range(count):
             before = self.spent_s
-            if self.minutes is not None and before + longest_s > 60 * self.minutes:
+            if self.minutes is not None and before + last_s > 60 * self.minutes:
                 return
             yield number
-            longest_s = max(longest_s, self.spent_s - before)
+            last_s = self.spent_s - before

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 from benchmarks.comparison.budget import Budget
@@ -118,7 +119,7 @@ def prepared_servers(choice: Choice, model: Model) -> list[HttpContestant]:
     for server in SERVERS:
         if choice.has(f"{server.name} {server.variant}") or choice.has(f"{server.engine} {server.variant}"):
             row = Row(server.name, server.variant)
-            attempt(row, lambda server=server: server.install(model, choice.place))
+            attempt(row, partial(server.install, model, choice.place))
             servers.append(HttpContestant(server, row))
     return servers
 

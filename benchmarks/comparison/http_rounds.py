@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def http_round(
     """After every server; the time may be over in the middle."""
     for each in contestants:
         if not each.row.reason and not budget.is_spent:
-            attempt(each.row, lambda each=each: _turn(contest, each, texts))
+            attempt(each.row, partial(_turn, contest, each, texts))
             yield
 
 

@@ -9,7 +9,7 @@ from benchmarks.comparison.columns import BATCH_KEYS
 from benchmarks.comparison.numbers import number, times
 from benchmarks.comparison.results import Report, Row, best, ratio
 
-NAMES_WIDTH, PANEL_WIDTH, PANEL_GAP, VALUE_WIDTH = 176, 180, 24, 44
+NAMES_WIDTH, PANEL_WIDTH, PANEL_GAP, VALUE_WIDTH = 188, 180, 24, 44
 MARGIN, TITLE_HEIGHT, BAR_HEIGHT, ROW_HEIGHT, FOOT_HEIGHT = 24, 84, 15, 23, 34
 PAPER, INK, PALE, OURS, OTHERS, RULE = "#ffffff", "#1f2933", "#6b7785", "#0b7a75", "#c3cad4", "#e4e8ed"
 SPREAD = "#3e4c59"

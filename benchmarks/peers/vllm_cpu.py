@@ -29,13 +29,12 @@ class Vllm:
 
 
 def vllm_variables(place: Place) -> dict[str, str]:
-    """One OpenMP thread on each of the cores, Intel's OpenMP as its manual recommends, no network."""
+    """A thread on each of the cores, Intel's OpenMP as its manual recommends, no network."""
     cores = sorted(os.sched_getaffinity(0))[: place.threads]
     openmp = place.environment(Vllm.environment) / "lib" / "libiomp5.so"
     return {
         "VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_GIB),
         "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
-        "OMP_NUM_THREADS": str(place.threads),
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         **({"LD_PRELOAD": str(openmp)} if openmp.exists() else {}),
