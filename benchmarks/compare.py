@@ -111,10 +111,19 @@ def compare(args: argparse.Namespace) -> None:
     comparisons = list(prepared(args))
     budget = Budget(args.minutes)
     for comparison in comparisons if not args.prepare_only else []:
-        for report in comparison.turns(budget):
-            write(report, args.results)
+        measure(comparison, budget, args.results)
     for comparison in comparisons:
         print(markdown(comparison.report()))
+
+
+def measure(comparison: Comparison, budget: Budget, folder: Path) -> None:
+    """Writes after every turn, and also what there is of the last one when the run is stopped."""
+    try:
+        for report in comparison.turns(budget):
+            write(report, folder)
+    finally:
+        if (report := comparison.report()).has_values:
+            write(report, folder)
 
 
 def prepared(args: argparse.Namespace) -> Iterator[Comparison]:

@@ -111,7 +111,7 @@ def running(contest: Contest, contestant: HttpContestant) -> Iterator[str]:
     model, place, row = contest.model, contest.place, contestant.row
     port, log = free_port(), place.log(f"server-{model.name}-{row.name}")
     launch = contestant.server.launch(model, place, port)
-    kept = place.kept(f"{model.name}-server-{row.name}")
+    kept = place.kept(f"{model.name}-{contestant.server.engine} {contestant.server.variant}")
     for folder in (log.parent, kept):
         folder.mkdir(parents=True, exist_ok=True)
     variables = {**os.environ, "XDG_CACHE_HOME": str(kept), **launch.environment}
