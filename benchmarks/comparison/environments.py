@@ -1,6 +1,7 @@
-"""Virtual environments and long commands, at the lowest priority, with one line when they fail.
+"""Virtual environments, converted models and long commands, with one line when they fail.
 
-An environment is finished when its list of requirements lies in it; a half-made one is made again.
+An environment is finished when its list of requirements lies in it, a model when it has its name: what
+was half made when a run was stopped is made again. Commands run at the lowest priority.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.peers.protocol import Unavailable
@@ -34,6 +36,17 @@ def ensure_environment(folder: Path, requirements: Sequence[str], remove: Sequen
         run([str(python), "-m", "pip", "uninstall", "--quiet", "--yes", *remove], log)
     stamp.write_text(wanted, "utf-8")
     return python
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write a file or a folder that gets its name `path` when all of it is there."""
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.unlink(missing_ok=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    yield partial
+    partial.rename(path)
 
 
 def run(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:

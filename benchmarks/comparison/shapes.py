@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.comparison.environments import whole
 from benchmarks.comparison.vocabulary import write_tokenizer
 from benchmarks.peers.protocol import Model, Unavailable
 from fairway.formats.safetensors_writer import TensorData, write_safetensors
@@ -75,14 +75,12 @@ def _described(name: str, folder: Path, made: Path) -> Model:
 
 def write_random(config: Mapping[str, Any], folder: Path) -> None:
     """All or nothing: the folder appears under its name when it is complete."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    (partial / "config.json").write_text(json.dumps(dict(config) | FOR_TRANSFORMERS, indent=1), "utf-8")
-    (partial / "generation_config.json").write_text(json.dumps({"eos_token_id": 0}), "utf-8")
-    write_tokenizer(partial, config["vocab_size"], config["max_position_embeddings"])
-    write_safetensors(partial / "model.safetensors", random_tensors(config), {"format": "pt"})
-    partial.rename(folder)
+    with whole(folder) as partial:
+        partial.mkdir()
+        (partial / "config.json").write_text(json.dumps(dict(config) | FOR_TRANSFORMERS, indent=1), "utf-8")
+        (partial / "generation_config.json").write_text(json.dumps({"eos_token_id": 0}), "utf-8")
+        write_tokenizer(partial, config["vocab_size"], config["max_position_embeddings"])
+        write_safetensors(partial / "model.safetensors", random_tensors(config), {"format": "pt"})
 
 
 def random_tensors(config: Mapping[str, Any]) -> dict[str, TensorData]:

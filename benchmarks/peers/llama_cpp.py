@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks.comparison.environments import run
+from benchmarks.comparison.environments import run, whole
 from benchmarks.peers.llama_build import build, llama_tools
 from benchmarks.peers.llama_gguf import write_bf16_gguf
 from benchmarks.peers.protocol import Command, Model, Place
@@ -30,13 +30,12 @@ def gguf(model: Model, variant: str, place: Place) -> Path:
     path = model.made / f"{variant}.gguf"
     if path.exists():
         return path
-    whole = model.made / "bf16.gguf"
-    if not whole.exists():
-        model.made.mkdir(parents=True, exist_ok=True)
-        write_bf16_gguf(model.folder, whole)
-    partial = path.with_suffix(".partial")
+    source = model.made / "bf16.gguf"
+    if not source.exists():
+        with whole(source) as partial:
+            write_bf16_gguf(model.folder, partial)
     pure = ["--pure"] if variant == "Q4_0" else []
-    quantize = [str(llama_tools(place) / "llama-quantize"), *pure, str(whole), str(partial)]
-    run([*quantize, variant, str(place.jobs)], place.log(f"{model.name}-{variant}"))
-    partial.rename(path)
+    with whole(path) as partial:
+        quantize = [str(llama_tools(place) / "llama-quantize"), *pure, str(source), str(partial)]
+        run([*quantize, variant, str(place.jobs)], place.log(f"{model.name}-{variant}"))
     return path

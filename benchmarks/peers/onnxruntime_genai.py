@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-
-from benchmarks.comparison.environments import TORCH, ensure_environment, run
+from benchmarks.comparison.environments import TORCH, ensure_environment, run, whole
 from benchmarks.peers.protocol import Command, Model, Place
 
-FINISHED = "genai_config.json"
 OPTIONS = ("int4_block_size=32", "int4_accuracy_level=4")
 
 
@@ -24,18 +21,12 @@ class OnnxRuntime:
     def prepare(self, model: Model, variant: str, place: Place) -> Command:
         python = place.environment(self.environment) / "bin" / "python"
         folder = model.made / f"onnxruntime-{variant}"
-        if not (folder / FINISHED).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
             builder = [str(python), "-m", "onnxruntime_genai.models.builder", "-i", str(model.folder)]
-            kind = [
-                "-o",
-                str(folder),
-                "-p",
-                variant,
-                "-e",
-                "cpu",
-                "-c",
-                str(model.made / "onnxruntime-cache"),
-            ]
-            run([*builder, *kind, "--extra_options", *OPTIONS], place.log(f"{model.name}-{folder.name}"))
+            kind = ["-p", variant, "-e", "cpu", "-c", str(model.made / "onnxruntime-cache")]
+            with whole(folder) as partial:
+                run(
+                    [*builder, *kind, "-o", str(partial), "--extra_options", *OPTIONS],
+                    place.log(f"{model.name}-{folder.name}"),
+                )
         return Command(python, self.worker, folder)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-
-from benchmarks.comparison.environments import TORCH, ensure_environment, run
+from benchmarks.comparison.environments import TORCH, ensure_environment, run, whole
 from benchmarks.peers.protocol import Command, Model, Place
-
-FINISHED = "openvino_model.bin"
 
 
 class OpenVino:
@@ -24,10 +20,9 @@ class OpenVino:
     def prepare(self, model: Model, variant: str, place: Place) -> Command:
         environment = place.environment(self.environment)
         folder = model.made / f"openvino-{variant}"
-        if not (folder / FINISHED).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            tool = [str(environment / "bin" / "optimum-cli"), "export", "openvino", "--model"]
             task = ["--task", "text-generation-with-past", "--weight-format", variant]
-            tool = environment / "bin" / "optimum-cli"
-            command = [str(tool), "export", "openvino", "--model", str(model.folder), *task, str(folder)]
-            run(command, place.log(f"{model.name}-{folder.name}"))
+            with whole(folder) as partial:
+                run([*tool, str(model.folder), *task, str(partial)], place.log(f"{model.name}-{folder.name}"))
         return Command(environment / "bin" / "python", self.worker, folder)
