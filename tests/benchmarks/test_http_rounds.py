@@ -1,72 +1,53 @@
-"""The clients against a small server of our own."""
+"""Clients and rounds against a server that only pretends."""
 
-import asyncio
-import json
-import threading
+import sys
+from pathlib import Path
 
 import pytest
-from benchmarks.comparison.http_loads import CROWDS, GENERATE, OFFLINE, SHARED, Load, Texts, offline_rate
-from benchmarks.comparison.http_rounds import measure, record
+from benchmarks.comparison.budget import Budget
+from benchmarks.comparison.http_loads import (
+    CROWDS,
+    GENERATE,
+    LOADS,
+    OF_OFFLINE,
+    OFFLINE,
+    READY,
+    SHARED,
+    Load,
+    Texts,
+    offline_rate,
+)
+from benchmarks.comparison.http_rounds import HttpContestant, http_round, measure, record, running
 from benchmarks.comparison.results import Row
 from benchmarks.peers.protocol import Unavailable
+from benchmarks.peers.servers import Launch
 
 from fairway.map.measure_http import Crowd, Stream
 
+SCRIPT = Path(__file__).with_name("pretend_server.py")
+
+
+class PretendServer:
+    name, variant, engine, ready_path = "pretend", "int4", "Pretender", "/health"
+
+    def install(self, model, place):
+        pass
+
+    def launch(self, model, place, port):
+        return Launch([sys.executable, str(SCRIPT), str(port)])
+
 
 @pytest.fixture
-def server():
-    """Streams as many words as asked for in odd pieces; 503 for the model "busy"."""
-    asked = []
-
-    async def answer(reader, writer):
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        body = json.loads(await reader.readexactly(length))
-        asked.append(body)
-        if body["model"] == "busy":
-            writer.write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
-        else:
-            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            events = [{"choices": [{"text": " a"}]}] * body["max_tokens"]
-            written = 1 if body["model"] == "lazy" else body["max_tokens"]
-            events += [{"choices": [], "usage": {"completion_tokens": written}}]
-            for event in events:
-                data = f"data: {json.dumps(event)}\n\n".encode()
-                writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-            writer.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
-
-    loop, ready = asyncio.new_event_loop(), threading.Event()
-    listening = []
-
-    async def main():
-        listening.append(await asyncio.start_server(answer, "127.0.0.1", 0))
-        ready.set()
-
-    def run():
-        loop.run_until_complete(main())
-        loop.run_forever()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    ready.wait(10)
-    port = listening[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}", asked
-    loop.call_soon_threadsafe(listening[0].close)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+def server(contest):
+    with running(contest, HttpContestant(PretendServer(), Row("pretend"))) as url:
+        yield url
 
 
 FEW = Load("few", "8 clients", 8, words=3, generate=6)
 
 
 def test_all_clients_are_counted(server):
-    url, asked = server
-    crowd = measure(url, "m", FEW, Texts().of(FEW))
-    assert len(asked) == 8
+    crowd = measure(server, "m", FEW, Texts().of(FEW))
     assert [stream.num_tokens for stream in crowd.streams] == [6] * 8
     assert len(crowd.gaps_s) == 8 * 5
 
@@ -76,7 +57,7 @@ def test_all_clients_are_counted(server):
 )
 def test_a_refusal_or_a_short_answer_is_a_reason(server, model, reason):
     with pytest.raises(Unavailable, match=reason):
-        measure(server[0], model, FEW, Texts().of(FEW))
+        measure(server, model, FEW, Texts().of(FEW))
 
 
 def test_nobody_there_is_a_reason():
@@ -110,3 +91,27 @@ def test_offline_is_the_same_work_as_32_clients():
         crowd.generate,
     )
     assert offline_rate({"first_s": 1.0, "after_first_s": 3.0}) == 32 * GENERATE / 4
+
+
+def test_a_round_asks_every_load_and_does_one_offline(contest):
+    contestant = HttpContestant(PretendServer(), Row("pretend"), contest.contestants[0])
+    assert len(list(http_round(contest, [contestant], Texts(), Budget()))) == 1
+    row = contestant.row
+    assert not row.reason
+    assert {READY, *(load.key for load in LOADS)} <= set(row.values)
+    assert row.values[OFFLINE.key] == [32 * GENERATE / 2.5]
+    assert row.values[OF_OFFLINE] == [row.values["http32"][0] / row.values[OFFLINE.key][0]]
+
+
+def test_a_server_that_ends_at_once_says_why(contest):
+    server = PretendServer()
+    server.launch = lambda *_: Launch([sys.executable, "-c", "raise SystemExit('no such model')"])
+    contestant = HttpContestant(server, Row("pretend"))
+    list(http_round(contest, [contestant], Texts(), Budget()))
+    assert contestant.row.reason == "no such model"
+
+
+def test_no_server_starts_when_the_time_is_over(contest):
+    contestant = HttpContestant(PretendServer(), Row("pretend"))
+    assert list(http_round(contest, [contestant], Texts(), Budget(minutes=0))) == []
+    assert contestant.row.values == {}

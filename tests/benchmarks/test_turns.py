@@ -1,47 +1,8 @@
 """Whole rounds with engines that only pretend."""
 
-import sys
-from pathlib import Path
-
-import pytest
 from benchmarks.comparison.budget import Budget
 from benchmarks.comparison.columns import FIRST_LOAD, LOAD, MEMORY, columns_for
-from benchmarks.comparison.limits import LimitsMeter
 from benchmarks.comparison.results import INT8_BEFORE
-from benchmarks.comparison.turns import Contest, prepare
-from benchmarks.peers.protocol import Command, Model, Place, Unavailable
-
-
-class Pretender:
-    name = "Pretender"
-    environment = "none"
-    variants = ("int4", "broken", "gone")
-    worker = str(Path(__file__).with_name("pretender.py"))
-
-    def install(self, place):
-        pass
-
-    def prepare(self, model, variant, place):
-        if variant == "gone":
-            raise Unavailable("it has no such format")
-        return Command(Path(sys.executable), self.worker, model.folder)
-
-
-class Meter(LimitsMeter):
-    def measure(self):
-        self.limits.add(4e10, 9e11, 0.0)
-        return 9e11
-
-
-@pytest.fixture
-def contest(tmp_path):
-    model = Model("m", tmp_path / "model", 100, 256, 10, tmp_path / "made")
-    model.folder.mkdir()
-    place = Place(tmp_path / "cache", threads=1)
-    contestants = [prepare(Pretender(), variant, model, place) for variant in Pretender.variants]
-    contest = Contest(model, place, columns_for(256, 8), True, contestants, Meter(1))
-    yield contest
-    contest.close()
 
 
 def test_everyone_has_a_turn_and_who_cannot_has_a_reason(contest):
