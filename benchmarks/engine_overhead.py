@@ -4,7 +4,9 @@
 
 Decoding steps of 1 to 128 streams, every stream at `--context` tokens, greedy and sampled. With a
 small vocabulary the arithmetic on logits is negligible and what remains is Python; a real one, for
-example --vocabulary 151936, adds the NumPy sampler's share.
+example --vocabulary 151936, adds the share of sampling. Logits are random, the same in every step; the
+best kernels of this machine choose from them (FAIRWAY_ISA=reference: NumPy). Includes the delivery of
+the events to the streams' mailboxes, but nobody reads these.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +23,12 @@ from fairway.engine.batch import Batch
 from fairway.engine.engine import Engine
 from fairway.engine.request import Request
 from fairway.engine.sampling_params import SamplingParams
-from fairway.tensors import F32
+from fairway.engine.token_stream import Mailbox, deliver
+from fairway.kernels import program as p
+from fairway.kernels.program import CacheShape, Executable, Limits, Program, Step
+from fairway.kernels.sampling import Draw
+from fairway.kernels.select import select_backend
+from fairway.tensors import F32, DenseTensor
 
 SAMPLINGS = {
     "greedy": SamplingParams(temperature=0),
@@ -34,9 +42,24 @@ SAMPLINGS = {
 }
 
 
+def native_logits(logits: F32) -> Executable:
+    """An executable whose last run's logits are these: they are the rows of a table that it looks up."""
+    program, count = Program(), len(logits)
+    backend = select_backend()
+    shown, out = program.buffer(logits.shape[1]), program.buffer(logits.shape[1], "outputs")
+    program.record(p.Embed(backend.matrix(DenseTensor("f32", logits)), shown))
+    program.record(p.SelectOutputs(shown, out))
+    program.logits = out
+    executable = backend.compile(program, CacheShape(1, count, 1, 1, 1), Limits(count, count, count))
+    rows = np.arange(count, dtype=np.int32)
+    starts = np.arange(count + 1, dtype=np.int32)
+    executable.run(Step(rows, np.zeros(count, np.int32), starts, rows[:, None], rows))
+    return executable
+
+
 @dataclass
 class NothingRunner:
-    """The same logits for everyone, at no cost."""
+    """The same logits in every step, at no cost; they lie where a model's would."""
 
     vocab_size: int
     max_context: int = 8192
@@ -46,26 +69,35 @@ class NothingRunner:
     max_sequences: int = 128
     max_outputs: int = 128
     logits: F32 = field(init=False)
+    executable: Executable = field(init=False)
 
     def __post_init__(self) -> None:
         random = np.random.default_rng(0)
         self.logits = random.normal(0, 3, (self.max_outputs, self.vocab_size)).astype(np.float32)
+        self.executable = native_logits(self.logits)
 
     def run(self, batch: Batch) -> F32:
         return self.logits[: batch.num_outputs]
 
+    def choose(self, rows: Sequence[int], draws: Sequence[Draw]) -> list[int | None]:
+        return self.executable.choose(rows, draws, self.vocab_size)
 
-def microseconds_per_step(num_streams: int, sampling: SamplingParams, options: argparse.Namespace) -> float:
-    engine = Engine(NothingRunner(options.vocabulary))
+
+def microseconds_per_step(
+    runner: NothingRunner, num_streams: int, sampling: SamplingParams, options: argparse.Namespace
+) -> float:
+    engine = Engine(runner)
     prompts = np.random.default_rng(1).integers(0, options.vocabulary, (num_streams, options.context))
     for prompt in prompts.tolist():
         engine.add(Request(prompt, sampling))
     while engine.scheduler.waiting or any(request.num_new > 1 for request in engine.scheduler.running):
         engine.step()
+    mailboxes = {request_id: Mailbox() for request_id in engine.scheduler.requests}
     times = []
     for _ in range(options.steps):
         start = time.perf_counter()
-        engine.step()
+        events = engine.step()
+        deliver([(mailboxes[event.request_id], event) for event in events])
         times.append(time.perf_counter() - start)
     return float(np.median(times)) * 1e6
 
@@ -80,10 +112,13 @@ def main() -> None:
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32, 128])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    runner = NothingRunner(options.vocabulary)
     rows = [
         {
             "sampling": name,
-            **{str(n): round(microseconds_per_step(n, sampling, options), 1) for n in options.streams},
+            **{
+                str(n): round(microseconds_per_step(runner, n, sampling, options), 1) for n in options.streams
+            },
         }
         for name, sampling in SAMPLINGS.items()
     ]

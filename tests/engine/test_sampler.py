@@ -11,12 +11,33 @@ from engine_cases import greedy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fairway.engine import sampler
 from fairway.engine.events import TokenLogprob
 from fairway.engine.request import Request
-from fairway.engine.sampler import NOT_FINITE, draw, sample, score_prompt
+from fairway.engine.sampler import NOT_FINITE, Sample, draw_of, score_prompt
 from fairway.engine.sampling_params import SamplingParams
+from fairway.kernels.sampling import choose
+from fairway.kernels.sampling import draw as draw_row
 
 VOCABULARY = 200
+
+
+class NumpyChooser:
+    """A runner's `choose` over given logits."""
+
+    def __init__(self, logits: np.ndarray) -> None:
+        self.logits = logits
+
+    def choose(self, rows, draws):
+        return choose(self.logits, rows, draws)
+
+
+def sample(requests, logits) -> list[Sample]:
+    return sampler.sample(requests, range(len(requests)), logits, NumpyChooser(logits))
+
+
+def draw(row, params: SamplingParams, threshold: float) -> int:
+    return draw_row(row, draw_of(request_with(params))._replace(uniform=threshold))
 
 
 def logits_of(seed: int, size: int = VOCABULARY, scale: float = 2.0) -> np.ndarray:

@@ -144,7 +144,7 @@ class Engine:
         requests, rows = self._choosers(batch, logits)
         if not requests:
             return [NOTHING] * len(batch.chunks)
-        chosen = sample(requests, logits if len(rows) == len(logits) else logits[rows])
+        chosen = sample(requests, rows, logits, self.runner)
         if len(chosen) == len(batch.chunks):
             return chosen
         choices = iter(chosen)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from fairway.engine.batch import Batch, Chunk
 from fairway.errors import InternalError
+from fairway.kernels.sampling import Draw, choose
 from fairway.tensors import F32
 
 U64: TypeAlias = npt.NDArray[np.uint64]
@@ -64,6 +65,9 @@ class FakeRunner:
         self.num_steps += 1
         self.num_tokens += batch.num_tokens
         return self._logits[:row]
+
+    def choose(self, rows: Sequence[int], draws: Sequence[Draw]) -> list[int | None]:
+        return choose(self._logits, rows, draws)
 
     def _wait(self, batch: Batch) -> None:
         seconds = self.step_latency_s + self.token_latency_s * batch.num_tokens

@@ -1,10 +1,12 @@
-"""The one thing the engine knows of a model: it turns a batch into logits."""
+"""The one thing the engine knows of a model: it turns a batch into logits, and these into tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from fairway.engine.batch import Batch
+from fairway.kernels.sampling import Draw
 from fairway.tensors import F32
 
 
@@ -31,5 +33,12 @@ class Runner(Protocol):
         """Logits float32 [sum of chunk.num_outputs, vocab_size], in the order of the chunks.
 
         A view that is valid until the next call.
+        """
+        ...
+
+    def choose(self, rows: Sequence[int], draws: Sequence[Draw]) -> list[int | None]:
+        """A token from each of these rows of the last run's logits, as `kernels.sampling.choose` means it.
+
+        None where the row is no finite numbers.
         """
         ...

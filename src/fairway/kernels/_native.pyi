@@ -1,5 +1,8 @@
 """The C++ extension; see native/module.cpp. A view of a buffer is [buffer, start, width]."""
 
+import numpy as np
+import numpy.typing as npt
+
 from fairway.tensors import F32, I32, Array
 
 def set_leak_warnings(on: bool) -> None: ...
@@ -85,6 +88,7 @@ class Executable:
     def greedy(
         self, token_ids: I32, positions: I32, starts: I32, block_tables: I32, output_rows: I32
     ) -> list[int]: ...
+    def choose(self, rows: I32, draws: npt.NDArray[np.float64], width: int) -> list[int]: ...
     def profile(self, on: bool) -> dict[str, float]: ...
     @property
     def num_bytes(self) -> int: ...

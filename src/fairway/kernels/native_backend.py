@@ -7,6 +7,7 @@ once, by `check_program`; every step is checked in C++ each time.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from fairway.kernels.extension import MISSING, native_isas
 from fairway.kernels.extension import native as _native
 from fairway.kernels.packing import Kind, Packer, kind_of
 from fairway.kernels.program import Buffer, CacheShape, Limits, Program, Step
+from fairway.kernels.sampling import Draw
 from fairway.tensors import F32, I32, WeightTensor
 
 _ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu": 3}
@@ -87,6 +89,12 @@ class NativeExecutable:
     def greedy(self, step: Step) -> I32:
         """The id of the largest logit per output row, the lowest id where several are equal."""
         return np.array(self._native.greedy(*_arrays(step)), np.int32)
+
+    def choose(self, rows: Sequence[int], draws: Sequence[Draw], vocabulary: int) -> list[int | None]:
+        """A token for each draw, from its row of the last run's logits, over the threads."""
+        table = np.array(draws, np.float64).reshape(len(draws), len(Draw._fields))
+        ids = self._native.choose(np.array(rows, np.int32), table, vocabulary)
+        return [None if token_id < 0 else token_id for token_id in ids]
 
     def profile(self, on: bool = True) -> dict[str, float]:
         """Seconds per kind of stage since the last call; switches counting on or off."""

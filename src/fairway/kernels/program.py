@@ -11,9 +11,11 @@ All activations are float32 [rows, width]. `rows` is "tokens" (every token of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
+from fairway.kernels.sampling import Draw
 from fairway.tensors import F32, I32, WeightTensor
 
 Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu"]
@@ -295,6 +297,13 @@ class Executable(Protocol):
 
     def greedy(self, step: Step) -> I32:
         """Runs and returns the id of each output row's largest logit [R], the lowest id of equals."""
+        ...
+
+    def choose(self, rows: Sequence[int], draws: Sequence[Draw], vocabulary: int) -> list[int | None]:
+        """A token for each draw, from the first `vocabulary` logits of its row of the last run.
+
+        None where those are no finite numbers; see `kernels.sampling.choose`.
+        """
         ...
 
 

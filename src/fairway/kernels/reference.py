@@ -6,6 +6,7 @@ arrays [layer, block, slot, kv_head, ...].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from fairway.kernels import program as p
 from fairway.kernels import reference_ops as ops
 from fairway.kernels.check import buffers_of, check_program, check_step
 from fairway.kernels.program import Buffer, CacheShape, Limits, Program, Step
+from fairway.kernels.sampling import Draw, choose
 from fairway.tensors import F32, I32, Array, DenseTensor, GroupedTensor, WeightTensor
 
 
@@ -113,6 +115,10 @@ class ReferenceExecutable:
         """The id of the largest logit per output row, the lowest id where several are equal."""
         ids: I32 = np.argmax(self.run(step), axis=1).astype(np.int32)
         return ids
+
+    def choose(self, rows: Sequence[int], draws: Sequence[Draw], vocabulary: int) -> list[int | None]:
+        """A token for each draw, from its row of the last run's logits."""
+        return choose(self._get(self.logits)[:, :vocabulary], rows, draws)
 
     def _get(self, buffer: Buffer) -> F32:
         return self.buffers[buffer.index][:, buffer.start : buffer.start + buffer.width]

@@ -6,6 +6,7 @@ written into arrays allocated once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from fairway.engine.batch import Batch, Chunk
 from fairway.errors import InternalError
 from fairway.kernels.program import CacheShape, Executable, Limits, Step
+from fairway.kernels.sampling import Draw
 from fairway.tensors import F32
 
 
@@ -50,6 +52,9 @@ class ModelRunner:
     def run(self, batch: Batch) -> F32:
         """Logits float32 [batch.num_outputs, vocab_size], a view until the next call."""
         return self._executable.run(self._arrays.fill(batch))[:, : self.vocab_size]
+
+    def choose(self, rows: Sequence[int], draws: Sequence[Draw]) -> list[int | None]:
+        return self._executable.choose(rows, draws, self.vocab_size)
 
 
 class StepArrays:

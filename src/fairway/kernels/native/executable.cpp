@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <stdexcept>
 
 namespace fairway {
 
@@ -25,6 +26,7 @@ Executable::Executable(std::shared_ptr<Team> team, const Kernels& kernels, const
         values_.push_back(arena_.take(cache.blocks * cache.kv_heads * value_bytes(layout)));
     }
     run_.threads = team_->size();
+    for (int t = 0; t < team_->size(); ++t) choosers_.emplace_back(kernels_);
 }
 
 Rows Executable::rows(View view) const {
@@ -89,6 +91,24 @@ std::vector<std::int32_t> Executable::argmax(View logits, std::size_t count) {
         counter.wait();
     });
     return best;
+}
+
+void Executable::choose(View logits, const std::int32_t* rows, const std::vector<Draw>& draws, std::size_t width,
+                        std::int32_t* ids) {
+    const Rows from = this->rows(logits);
+    if (width < 1 || width > from.width) throw std::invalid_argument("there are fewer logits than tokens to choose from");
+    for (std::size_t i = 0; i < draws.size(); ++i)
+        if (rows[i] < 0 || static_cast<std::size_t>(rows[i]) >= run_.step.outputs)
+            throw std::invalid_argument("a draw names a row that the last run did not write");
+    Counter counter;
+    counter.reset(draws.size());
+    team_->run([&](int thread) {
+        std::size_t i = 0;
+        for (; counter.take(i); counter.done(1))
+            ids[i] = choosers_[static_cast<std::size_t>(thread)]
+                         .choose(row_of(from, static_cast<std::size_t>(rows[i])), width, draws[i]).value_or(-1);
+        counter.wait();
+    });
 }
 
 }  // namespace fairway

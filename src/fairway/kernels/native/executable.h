@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "sampling.h"
 #include "stages.h"
 #include "team.h"
 
@@ -43,6 +44,9 @@ class Executable {
     void run(const Step& step);
     Rows rows(View view) const;
     std::vector<std::int32_t> argmax(View logits, std::size_t count);
+    // A token for each draw from the first `width` logits of its row, -1 where they are no numbers. Throws
+    // std::invalid_argument for a row that the last run did not write.
+    void choose(View logits, const std::int32_t* rows, const std::vector<Draw>& draws, std::size_t width, std::int32_t* ids);
 
     void set_profile(bool on) { profiling_ = on; }
     std::map<std::string, double> take_profile() { return std::exchange(profile_, {}); }  // seconds by kind
@@ -87,6 +91,7 @@ class Executable {
     std::unique_ptr<Counter[]> counters_;
     std::size_t num_counters_ = 0;
     Run run_;
+    std::vector<Chooser> choosers_;  // of each thread
     bool profiling_ = false;
     std::map<std::string, double> profile_;
 };

@@ -138,6 +138,12 @@ struct Kernels {
     // The `count` <= width largest of x, falling.
     void (*top)(const float* x, std::size_t width, std::size_t count, float* values, std::int32_t* ids);
     void (*exp)(const float* x, float* out, std::size_t width);
+    bool (*all_numbers)(const float* x, std::size_t width);  // below infinity
+    // Rising ids of values above `bound`; `ids` has room for all. Returns how many.
+    std::size_t (*above)(const float* x, std::size_t width, float bound, std::int32_t* ids);
+    // Sums of exp((x - largest) * factor): of all, and of those equal modulo `groups`.
+    double (*total_weight)(const float* x, std::size_t width, float largest, float factor);
+    void (*group_weights)(const float* x, std::size_t width, float largest, float factor, std::size_t groups, float* out);
     // Weights as float32, from any float type.
     void (*to_floats)(WeightType type, const void* values, std::size_t count, float* out);
     // One row of weights to codes and scales; see quantize.py.

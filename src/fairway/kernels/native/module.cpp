@@ -215,6 +215,20 @@ void bind_run(nb::class_<Bound>& type) {
         bound.run(step_of(token_ids, positions, starts, block_tables, output_rows));
         return bound.argmax(bound.logits(), output_rows.shape(0));
     });
+    type.def("choose", [](Bound& bound, const Ids& rows, const Array<double, 2>& draws, std::size_t width) {
+        const std::size_t count = rows.shape(0);
+        if (draws.shape(0) != count || draws.shape(1) != 5) throw std::invalid_argument("draws are [rows, 5]");
+        const Turn turn(bound.taken());
+        std::vector<std::int32_t> ids(count);
+        {
+            const Outside outside;
+            std::vector<Draw> each;
+            for (const double* d = draws.data(); each.size() < count; d += 5)
+                each.push_back({d[0], d[2], d[3], d[4], static_cast<std::size_t>(std::max(0.0, std::min(d[1], 1e9)))});
+            bound.choose(bound.logits(), rows.data(), each, width, ids.data());
+        }
+        return ids;
+    });
     type.def("profile", [](Bound& bound, bool on) {
         bound.set_profile(on);
         return bound.take_profile();

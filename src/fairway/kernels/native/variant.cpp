@@ -10,7 +10,8 @@ const Kernels kernels = {
     FAIRWAY_ISA_NAME,  kTokens,           4 * kQueryRows,  quantize,       linear,   rms_norm, layer_norm,
     activate,          gate,              add,             soft_cap,       rotate,   write_cache,
     attention_scratch, attention,         attention_partial, attend_segments, merge_segments,
-    argmax,            top,               exp_row,         to_floats,      quantize_int4, quantize_int8,
+    argmax,            top,               exp_row,         all_numbers,    above,
+    total_weight,      group_weights,     to_floats,       quantize_int4,  quantize_int8,
     read,              multiply_int8,     multiply_bf16,   multiply_f32,
 };
 

@@ -78,7 +78,7 @@ def _lower_bound(row: F32, number: int) -> np.float32:
     return np.float32(np.partition(highest, num_groups - number)[num_groups - number])
 
 
-def choose(weights: F64, threshold: float) -> int:
+def choose_weight(weights: F64, threshold: float) -> int:
     """Index of the first weight at which the running sum exceeds `threshold` of the whole sum."""
     sums = np.cumsum(weights)
     index = int(np.searchsorted(sums, threshold * sums[-1], side="right"))
@@ -96,10 +96,10 @@ def choose_from_all(row: F32, temperature: float, threshold: float) -> int:
     whole = weights.size // num_groups * num_groups
     groups = weights[:whole].reshape(-1, num_groups).sum(axis=0, dtype=np.float64)
     groups[: weights.size - whole] += weights[whole:]
-    group = choose(groups, threshold)
+    group = choose_weight(groups, threshold)
     target = (threshold * groups.sum() - groups[:group].sum()) / groups[group]
     inside = weights[group::num_groups].astype(np.float64)
-    return group + num_groups * choose(inside, min(1.0, max(0.0, float(target))))
+    return group + num_groups * choose_weight(inside, min(1.0, max(0.0, float(target))))
 
 
 def top_p_candidates(row: F32, temperature: float, top_p: float) -> tuple[Ids, float]:
