@@ -16,7 +16,7 @@ constexpr std::size_t kGroupTokens = 64;  // of the whole vocabulary's first cho
 constexpr std::size_t kSorted = 64;       // so few candidates are sorted, more are divided
 
 // How far below the largest logit candidates are looked for next, in temperatures, if they were too few.
-double wider(double reach) { return reach < 40 ? 1.4 * reach : kInfinity; }
+double wider(double reach) { return reach < 20 ? reach + 1.5 : kInfinity; }
 
 // Index of the first weight at which the running sum, left in `sums`, exceeds `threshold` of the whole.
 std::size_t choose_weight(const float* weights, std::size_t count, double threshold, std::vector<double>& sums) {
