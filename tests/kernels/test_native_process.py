@@ -41,6 +41,31 @@ def test_idle_threads_use_no_processor() -> None:
     assert sum(psutil.Process().cpu_times()[:2]) - before < 0.05
 
 
+def test_more_threads_than_cores_wait_their_turn_and_answer_the_same() -> None:
+    """Threads that lost their core hold items for milliseconds; the others sleep and are woken."""
+    expected = answer(executable(threads=1))
+    crowd = executable(threads=4 * (os.cpu_count() or 1))
+    assert all(np.array_equal(answer(crowd), expected) for _ in range(30))
+
+
+def test_two_processes_on_one_core_both_come_to_their_end() -> None:
+    body = """
+        import os
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        compiled = executable(threads=2)
+        print(sum(float(answer(compiled).sum()) for _ in range(20)))
+    """
+    done: list = [None, None]
+    both = [threading.Thread(target=lambda i=i: done.__setitem__(i, script(body))) for i in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert [each.returncode for each in done] == [0, 0], done[0].stderr
+    assert done[0].stdout == done[1].stdout
+
+
 def test_threads_end_with_their_backend() -> None:
     gc.collect()
     before = psutil.Process().num_threads()
@@ -62,14 +87,17 @@ def test_logits_outlive_their_executable() -> None:
 
 
 def test_memory_returns() -> None:
-    process = psutil.Process()
-    answer(executable())
-    gc.collect()
-    before = process.memory_info().rss
-    for _ in range(30):
+    def use_a_model() -> None:
         backend = NativeBackend(threads=2)
         made = decoder(backend, Shape(width=512, ffn=2048, weights="f32"))
         answer(backend.compile(made.program, made.cache(), limits()))
+
+    process = psutil.Process()
+    use_a_model()
+    gc.collect()
+    before = process.memory_info().rss
+    for _ in range(30):
+        use_a_model()
     gc.collect()
     assert process.memory_info().rss - before < 64e6
 

@@ -71,8 +71,8 @@ void Executable::work(int thread) {
     for (std::size_t i = 0; i < stages_.size(); ++i) {
         std::size_t item = 0, finished = 0;
         for (; counters_[i].take(item); ++finished) stages_[i]->work(run_, item, thread);
-        if (finished) counters_[i].done(finished);
-        counters_[i].wait();
+        if (finished) counters_[i].done(finished, team_->bed());
+        counters_[i].wait(team_->bed());
         if (!profiling_ || thread) continue;
         profile_[stages_[i]->kind()] += seconds_since(start);
         start = Clock::now();
@@ -86,9 +86,9 @@ std::vector<std::int32_t> Executable::argmax(View logits, std::size_t count) {
     counter.reset(count);
     team_->run([&](int) {
         std::size_t row = 0;
-        for (; counter.take(row); counter.done(1))
+        for (; counter.take(row); counter.done(1, team_->bed()))
             best[row] = static_cast<std::int32_t>(kernels_.argmax(row_of(from, row), from.width));
-        counter.wait();
+        counter.wait(team_->bed());
     });
     return best;
 }

@@ -23,8 +23,8 @@ double seconds(Team& team, std::size_t items, Body body) {
     const auto start = std::chrono::steady_clock::now();
     team.run([&](int) {
         std::size_t item = 0;
-        for (; counter.take(item); counter.done(1)) body(item);
-        counter.wait();
+        for (; counter.take(item); counter.done(1, team.bed())) body(item);
+        counter.wait(team.bed());
     });
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }

@@ -73,12 +73,12 @@ void Packer::for_rows(std::size_t rows, Body body) {
     team_->run([&](int) {
         Scratch scratch{std::vector<float>(form_.columns), std::vector<std::uint8_t>(weights_.groups * kGroup)};
         std::size_t tile = 0;
-        for (; counter.take(tile); counter.done(1)) {
+        for (; counter.take(tile); counter.done(1, team_->bed())) {
             const std::size_t start = std::max(first, (first_tile + tile) * kTile);
             for (std::size_t row = start; row < std::min(end, (first_tile + tile + 1) * kTile); ++row)
                 body(row, row - first, scratch);
         }
-        counter.wait();
+        counter.wait(team_->bed());
     });
     added_ = end;
 }

@@ -9,8 +9,10 @@ namespace fairway {
 
 namespace {
 
-constexpr int kSpinsBeforeYield = 2000;
-constexpr auto kAwakeAfterJob = std::chrono::microseconds(500);
+using Clock = std::chrono::steady_clock;
+
+constexpr int kLooksBeforeYield = 2000;
+constexpr auto kYielding = std::chrono::microseconds(500);
 constexpr std::uint64_t kOpen = 1u << 16, kInside = kOpen - 1;
 
 std::uint64_t number_of(std::uint64_t state) { return state / (2 * kOpen); }
@@ -25,11 +27,16 @@ inline void relax() {
 
 }  // namespace
 
-void Patience::wait() {
-    if (++spins_ < kSpinsBeforeYield)
+bool Bed::Patience::lasts() {
+    if (++looks_ < kLooksBeforeYield) {
         relax();
-    else
-        sched_yield();
+        return true;
+    }
+    const auto now = Clock::now();
+    if (looks_ == kLooksBeforeYield) until_ = now + kYielding;
+    if (now > until_) return false;
+    sched_yield();
+    return true;
 }
 
 Team::Team(int threads) : threads_(threads) { start(); }
@@ -57,11 +64,8 @@ Team::~Team() {
         (void)bed_.release();
         return;
     }
-    {
-        const std::lock_guard<std::mutex> lock(bed_->mutex);
-        stopping_.store(true);
-    }
-    bed_->wake.notify_all();
+    stopping_.store(true);
+    bed_->wake();
     for (std::thread& worker : workers_) worker.join();
 }
 
@@ -71,19 +75,16 @@ void Team::run(const std::function<void(int)>& job) {
     if (threads_ == 1) return job(0);
     job_ = &job;
     state_.store((number_of(state_.load()) + 1) * 2 * kOpen + kOpen);
-    if (bed_->sleepers.load() > 0) {
-        { const std::lock_guard<std::mutex> lock(bed_->mutex); }
-        bed_->wake.notify_all();
-    }
+    bed_->wake();
     job(0);
     state_.fetch_and(~kOpen);
-    for (Patience patience; state_.load(std::memory_order_acquire) & kInside;) patience.wait();
+    bed_->wait([this] { return (state_.load() & kInside) == 0; });
 }
 
 void Team::work(int thread, std::uint64_t seen) {
     while (next_job(seen)) {
         (*job_)(thread);
-        state_.fetch_sub(1, std::memory_order_release);
+        if ((state_.fetch_sub(1) & kInside) == 1) bed_->wake();
     }
 }
 
@@ -103,14 +104,7 @@ bool Team::next_job(std::uint64_t& seen) {
 }
 
 void Team::wait_for_change(std::uint64_t seen) {
-    const auto changed = [&] { return number_of(state_.load()) != seen || stopping_.load(); };
-    const auto until = std::chrono::steady_clock::now() + kAwakeAfterJob;
-    for (Patience patience; std::chrono::steady_clock::now() < until; patience.wait())
-        if (changed()) return;
-    std::unique_lock<std::mutex> lock(bed_->mutex);
-    bed_->sleepers.fetch_add(1);
-    bed_->wake.wait(lock, changed);
-    bed_->sleepers.fetch_sub(1);
+    bed_->wait([&] { return number_of(state_.load()) != seen || stopping_.load(); });
 }
 
 }  // namespace fairway

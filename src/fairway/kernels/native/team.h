@@ -1,8 +1,9 @@
 // A team of threads that share one job at a time, the caller among them. Workers join a job if they
-// are awake in time, spin for a moment after it and then sleep; nothing runs between jobs.
+// are awake in time. Whoever waits, in a job or for the next one, sleeps within a millisecond.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -13,13 +14,40 @@
 
 namespace fairway {
 
-// Waits without burning a core for long: a few pauses, then the core is offered to others.
-class Patience {
+// Where threads wait for each other: they look, since most waits are short, then look and offer
+// their core to others between two looks, and soon sleep. Without the sleep a waiting thread would
+// seem busy to the system, which then leaves two that work to share another core.
+class Bed {
   public:
-    void wait();
+    // Until `ready()`; whoever makes it so calls `wake` afterwards. `ready` must read seq_cst.
+    template <class Ready>
+    void wait(Ready ready) {
+        if (ready()) return;
+        for (Patience patience; patience.lasts();)
+            if (ready()) return;
+        std::unique_lock<std::mutex> lock(mutex_);
+        sleepers_.fetch_add(1);
+        changed_.wait(lock, ready);
+        sleepers_.fetch_sub(1);
+    }
+    void wake() {
+        if (sleepers_.load() == 0) return;
+        { const std::lock_guard<std::mutex> lock(mutex_); }
+        changed_.notify_all();
+    }
 
   private:
-    int spins_ = 0;
+    class Patience {
+      public:
+        bool lasts();
+
+      private:
+        int looks_ = 0;
+        std::chrono::steady_clock::time_point until_;
+    };
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::atomic<int> sleepers_{0};
 };
 
 // Numbers 0 .. items - 1 handed out once each; finished when all of them are done. Nobody waits
@@ -36,9 +64,11 @@ class alignas(64) Counter {
         item = next_.fetch_add(1, std::memory_order_relaxed);
         return item < items_;
     }
-    void done(std::size_t items) { done_.fetch_add(items, std::memory_order_acq_rel); }
-    void wait() const {
-        for (Patience patience; done_.load(std::memory_order_acquire) != items_;) patience.wait();
+    void done(std::size_t items, Bed& bed) {
+        if (done_.fetch_add(items) + items == items_) bed.wake();
+    }
+    void wait(Bed& bed) const {
+        bed.wait([this] { return done_.load() == items_; });
     }
 
   private:
@@ -59,14 +89,10 @@ class Team {
     // job(size - 1). Returns when all that began have ended; the job must share its work by
     // counters, not by thread number. Several callers take turns. Works in a forked child too.
     void run(const std::function<void(int)>& job);
+    // For waits inside a job.
+    Bed& bed() { return *bed_; }
 
   private:
-    // Where workers sleep. After a fork the child leaves it behind: its waiters do not exist there.
-    struct Bed {
-        std::mutex mutex;
-        std::condition_variable wake;
-        std::atomic<int> sleepers{0};
-    };
     void start();
     void renew_after_fork();
     void work(int thread, std::uint64_t seen);
@@ -81,6 +107,7 @@ class Team {
     // Number of the job, then one bit "open", then 16 bits: workers inside.
     alignas(64) std::atomic<std::uint64_t> state_{0};
     std::atomic<bool> stopping_{false};
+    // After a fork the child leaves it behind: its sleepers do not exist there.
     std::unique_ptr<Bed> bed_ = std::make_unique<Bed>();
 };
 
