@@ -36,13 +36,18 @@ LARGER = {**CONFIG, "vocab_size": 40_000, "hidden_size": 512, "intermediate_size
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6]
 
 
-def write_model(folder: Path, config: dict = CONFIG, seed: int = 0, kind: str = "bf16") -> Path:
-    """A Hugging Face folder without a tokenizer."""
+def write_model(
+    folder: Path, config: dict = CONFIG, seed: int = 0, kind: str = "bf16", head: str = "own"
+) -> Path:
+    """A Hugging Face folder without a tokenizer. `head` "embedding" makes the head a copy of that."""
     read_config(config)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = random_bundle(config, kind, seed).tensors
+    read = {name: tensors.read(name) for name in tensors.infos}
+    if head == "embedding":
+        read["lm_head.weight"] = read["model.embed_tokens.weight"]
     write_safetensors(
-        folder / "model.safetensors", {name: tensor_data(tensors.read(name)) for name in tensors.infos}
+        folder / "model.safetensors", {name: tensor_data(tensor) for name, tensor in read.items()}
     )
     (folder / "config.json").write_text(json.dumps(config))
     return folder

@@ -108,6 +108,31 @@ def test_one_file_serves_every_instruction_set(cache, model, isa):
     assert len(packed(cache)) == 1
 
 
+@pytest.mark.parametrize("weight_type", ["stored", "int8"])
+def test_a_head_that_is_a_copy_of_the_embedding_is_held_once(cache, tmp_path, weight_type):
+    tied = {**CONFIG, "tie_word_embeddings": True}
+    expected = load(write_model(tmp_path / "tied", tied), None, weight_type)
+    copied = write_model(tmp_path / "copied", {**CONFIG, "tie_word_embeddings": False}, head="embedding")
+    for found in (load(copied, each, weight_type) for each in (None, cache, cache)):
+        np.testing.assert_array_equal(answer(found), answer(expected))
+        assert found.weight_bytes == expected.weight_bytes
+    apart = write_model(tmp_path / "apart", {**CONFIG, "tie_word_embeddings": False})
+    assert load(apart, None, weight_type).weight_bytes > expected.weight_bytes
+    kept = sorted(path.stat().st_size for path in packed(cache))
+    load(apart, cache, weight_type)
+    assert len(packed(cache)) == 2
+    assert max(path.stat().st_size for path in packed(cache)) > kept[0] + 90_000
+
+
+def test_the_weights_are_mapped_shared_and_only_to_be_read(cache, model):
+    load(model, cache)
+    loaded = load(model, cache)
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    modes = {line.split()[1] for line in maps if line.endswith(str(packed(cache)[0]))}
+    assert modes == {"r--s"}
+    assert loaded.weight_bytes > 0
+
+
 # --- content is what counts
 
 

@@ -120,6 +120,21 @@ def row_slices(tensor: WeightTensor, num_bytes: int | None = None) -> Iterator[W
     return (_rows(tensor, start, start + step) for start in range(0, rows, step))
 
 
+def equal(a: WeightTensor, b: WeightTensor) -> bool:
+    """True if the two hold the same numbers in the same way; compared some rows at a time."""
+    return layout_of(a) == layout_of(b) and all(
+        np.array_equal(x, y)
+        for parts in zip(row_slices(a), row_slices(b), strict=True)
+        for x, y in zip(*map(_arrays, parts), strict=True)
+    )
+
+
+def _arrays(tensor: WeightTensor) -> list[Array]:
+    if isinstance(tensor, DenseTensor):
+        return [tensor.values]
+    return [tensor.values, tensor.scales, *([] if tensor.offsets is None else [tensor.offsets])]
+
+
 def _rows(tensor: WeightTensor, start: int, end: int) -> WeightTensor:
     if isinstance(tensor, DenseTensor):
         return DenseTensor(tensor.type, tensor.values[start:end])

@@ -56,6 +56,10 @@ class PackedWriter:
         """Matrices of the native backend, under one name."""
         self._entries[name] = [self._matrix(matrix) for matrix in matrices]
 
+    def repeat(self, name: str, written: str) -> None:
+        """What was written under one name, under another."""
+        self._entries[name] = self._entries[written]
+
     def floats(self, name: str, values: F32) -> None:
         offset = self._append(np.ascontiguousarray(values, "<f4").tobytes())
         self._entries[name] = {"shape": list(values.shape), "offset": offset}
@@ -123,6 +127,10 @@ class PackedFile:
             return [self._mapped.matrix(Form(*e["form"]).fields, e["offset"]) for e in self._entries[name]]
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise FormatError(f"The packed weights have no whole {name}.") from error
+
+    def is_repeated(self, name: str, other: str) -> bool:
+        """Whether two names stand for the same bytes."""
+        return name in self._entries and self._entries[name] == self._entries.get(other)
 
     def floats(self, name: str) -> F32:
         if name not in self._floats:

@@ -86,13 +86,18 @@ class PackingWeights:
     def __init__(self, source: WeightSource, writer: PackedWriter) -> None:
         self._source = source
         self._writer = writer
+        self._embedding: tuple[str, Matrix] | None = None
 
     def embedding(self, name: str, rows: int, columns: int) -> Matrix:
         matrix = self._source.embedding(name, rows, columns)
+        self._embedding = table_name(name, rows, columns), matrix
         return self._write(table_name(name, rows, columns), [matrix])[0]
 
     def head(self, name: str, rows: int, columns: int) -> Matrix:
         matrix = self._source.head(name, rows, columns)
+        if self._embedding is not None and matrix is self._embedding[1]:
+            self._writer.repeat(table_name(name, rows, columns), self._embedding[0])
+            return ShapeMatrix(rows, columns)
         return self._write(table_name(name, rows, columns), [matrix])[0]
 
     def linear(
@@ -121,12 +126,19 @@ class PackedWeights:
     def __init__(self, file: PackedFile) -> None:
         self.num_bytes = 0
         self._file = file
+        self._embedding: tuple[str, Matrix] | None = None
 
     def embedding(self, name: str, rows: int, columns: int) -> Matrix:
-        return self._matrices(table_name(name, rows, columns), rows, columns)[0]
+        wanted = table_name(name, rows, columns)
+        matrix = self._matrices(wanted, rows, columns)[0]
+        self._embedding = wanted, matrix
+        return matrix
 
     def head(self, name: str, rows: int, columns: int) -> Matrix:
-        return self.embedding(name, rows, columns)
+        wanted = table_name(name, rows, columns)
+        if self._embedding is not None and self._file.is_repeated(wanted, self._embedding[0]):
+            return self._embedding[1]
+        return self._matrices(wanted, rows, columns)[0]
 
     def linear(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 from fairway.errors import FormatError
 from fairway.formats.bundle import Bundle
 from fairway.kernels.program import Backend, Matrix
-from fairway.models.conversion import floats_of, row_slices
+from fairway.models.conversion import equal, floats_of, row_slices
 from fairway.models.names import stored_names
 from fairway.models.parts import Part, pack, tensor_slices, turned_slices
 from fairway.tensors import F32, WeightTensor
@@ -72,13 +72,21 @@ class Weights:
         self._stored = stored_names(bundle.tensors.infos)
         self._total = total
         self._done = 0
+        self._embedding: tuple[str, Matrix] | None = None
         self._progress = progress
 
     def embedding(self, name: str, rows: int, columns: int) -> Matrix:
-        return self._table(name, (rows, columns))
+        matrix = self._table(name, (rows, columns))
+        self._embedding = name, matrix
+        return matrix
 
     def head(self, name: str, rows: int, columns: int) -> Matrix:
-        return self._table(name, (rows, columns))
+        """The embedding's own matrix where the file holds a copy of the embedding."""
+        shape = (rows, columns)
+        if self._embedding is not None and self._is_copy(name, self._embedding[0], shape):
+            self._count(name)
+            return self._embedding[1]
+        return self._table(name, shape)
 
     def linear(
         self, names: Sequence[str], sizes: Sequence[int], columns: int, *, input_first: bool = False
@@ -103,6 +111,15 @@ class Weights:
         # A token's row and its logit weigh more in the answer than any other value: never below 8 bits.
         weight_type = "int8" if self._weight_type == "int4" else self._weight_type
         return self._pack([Part(self._slices(name, shape), shape[0], weight_type)], weight_type)
+
+    def _is_copy(self, name: str, of: str, shape: tuple[int, int]) -> bool:
+        """Whether two tensors of the same file are equal; reads until they are not."""
+        stored = self._stored_name(name, shape), self._stored_name(of, shape)
+        infos = [self._bundle.tensors.infos[each] for each in stored]
+        if not self._bundle.sources or infos[0].type != infos[1].type or infos[0].shape != infos[1].shape:
+            return False
+        pairs = zip(*(tensor_slices(self._bundle.tensors, each, shape) for each in stored), strict=True)
+        return all(equal(a, b) for a, b in pairs)
 
     def _pack(self, parts: list[Part], weight_type: str | None = None) -> Matrix:
         matrix = pack(parts, weight_type or self._weight_type, self._backend)
