@@ -104,10 +104,10 @@ void Executable::choose(View logits, const std::int32_t* rows, const std::vector
     counter.reset(draws.size());
     team_->run([&](int thread) {
         std::size_t i = 0;
-        for (; counter.take(i); counter.done(1))
+        for (; counter.take(i); counter.done(1, team_->bed()))
             ids[i] = choosers_[static_cast<std::size_t>(thread)]
                          .choose(row_of(from, static_cast<std::size_t>(rows[i])), width, draws[i]).value_or(-1);
-        counter.wait();
+        counter.wait(team_->bed());
     });
 }
 
