@@ -64,12 +64,15 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def depths(longest: int) -> list[int]:
+def depths(longest: int, generate: int) -> list[int]:
     """Doubling, and the last one such that its chunk and answer still fit."""
+    last = (longest - generate) // CHUNK * CHUNK - CHUNK
+    if last < SHORTEST:
+        sys.exit(f"--longest {longest} is too short; the least is {SHORTEST + CHUNK + generate}.")
     found = [SHORTEST]
-    while found[-1] < longest:
+    while found[-1] < last:
         found.append(found[-1] * 2)
-    return sorted({*found[:-1], (longest - 1) // CHUNK * CHUNK - CHUNK})
+    return [*found[:-1], last]
 
 
 def fairway_curve(model: Model, kv: str, args: argparse.Namespace) -> list[Cost]:
@@ -83,7 +86,7 @@ def fairway_curve(model: Model, kv: str, args: argparse.Namespace) -> list[Cost]
         max_sequences=1,
     )
     loaded = load_engine(bundle, plan(bundle, probe(), settings).native_options(model.name))
-    return list(engine_costs(loaded.engine, depths(args.longest), args.generate))
+    return list(engine_costs(loaded.engine, depths(args.longest, args.generate), args.generate))
 
 
 def curves(model: Model, place: Place, args: argparse.Namespace) -> Iterator[tuple[str, list[Cost]]]:
@@ -104,7 +107,7 @@ def llama_curve(model: Model, place: Place, args: argparse.Namespace) -> list[Co
     tool = llama_tools(place) / TOOL
     if not tool.exists():
         raise Unavailable(f"{tool} does not exist")
-    points, limit_s = depths(args.longest), 60 * args.llama_minutes
+    points, limit_s = depths(args.longest, args.generate), 60 * args.llama_minutes
     path = gguf(model, "Q4_0", place)
     return list(llama_costs(tool, path, points, args.generate, args.threads, limit_s))
 

@@ -15,9 +15,11 @@ def engine(**fields):
 
 
 def test_depths_double_and_the_last_one_fits_with_its_chunk():
-    assert depths(32_768) == [512, 1024, 2048, 4096, 8192, 16_384, 31_744]
-    assert depths(2048) == [512, 1024]
-    assert all(depth % CHUNK == 0 and depth + CHUNK < 5000 for depth in depths(5000))
+    assert depths(32_768, 16) == [512, 1024, 2048, 4096, 8192, 16_384, 31_744]
+    assert (depths(2048, 16), depths(1536, 16)) == ([512, 1024], [512])
+    assert all(depth % CHUNK == 0 and depth + CHUNK + 8 <= 4104 for depth in depths(4104, 8))
+    with pytest.raises(SystemExit, match="too short"):
+        depths(1024, 16)
 
 
 def test_the_prompt_is_read_once_however_many_depths():
