@@ -12,6 +12,7 @@ import argparse
 import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from fairway.kernels import program as p
 from fairway.kernels.extension import native
@@ -54,6 +55,13 @@ def best(executable: NativeExecutable, context: int, steps: int) -> float:
     return steps / (time.perf_counter() - start)
 
 
+def huge_bytes() -> dict[str, int]:
+    """What this process has in huge pages: of its own, and of files."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    sizes = {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines[1:]}
+    return {"huge pages": sizes["AnonHugePages"], "mapped file": sizes["FilePmdMapped"]}
+
+
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
@@ -76,9 +84,11 @@ def main() -> None:
     for _ in range(args.rounds):
         for name, executable in executables.items():
             rates[name] = max(rates[name], best(executable, context, args.steps))
+    huge = huge_bytes()
     for name, rate in rates.items():
         gigabytes = decoder.weight_bytes * rate / 1e9
-        print(f"{args.weights} from {name}: {rate:.1f} tokens/s, {gigabytes:.1f} GB/s of weights")
+        print(f"{args.weights} from {name}: {rate:.1f} tokens/s, {gigabytes:.1f} GB/s of weights, "
+              f"{huge[name] / 1e6:.0f} of {decoder.weight_bytes / 1e6:.0f} MB in huge pages")  # fmt: skip
     print(f"a mapped file has {rates['mapped file'] / rates['huge pages']:.3f} of the speed")
 
 
