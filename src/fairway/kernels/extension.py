@@ -10,7 +10,7 @@ import atexit
 
 __all__ = ["ISAS", "MISSING", "native", "native_isas"]
 
-ISAS = ("avx512", "avx2")
+ISAS = ("avx512", "avx2_vnni", "avx2", "neon_i8mm", "neon")
 
 try:
     from fairway.kernels import _native as native

@@ -1,6 +1,6 @@
 """Chooses the backend: native where this machine has a variant, the NumPy reference otherwise.
 
-`FAIRWAY_ISA` (avx512, avx2 or reference) forces one, and is an error where it cannot run. The
+`FAIRWAY_ISA` (a name of `ISAS`, or reference) forces one, and is an error where it cannot run. The
 rule: falling back to the reference is never silent, `why_reference` says why.
 """
 
@@ -15,7 +15,7 @@ from fairway.kernels.native_backend import NativeBackend
 from fairway.kernels.program import Backend
 from fairway.kernels.reference import ReferenceBackend
 
-Isa: TypeAlias = Literal["avx512", "avx2", "reference"]
+Isa: TypeAlias = Literal["avx512", "avx2_vnni", "avx2", "neon_i8mm", "neon", "reference"]
 NAMES = ("auto", *ISAS, "reference")
 
 
@@ -42,4 +42,4 @@ def why_reference() -> str | None:
         return None
     if MISSING:
         return f"The native kernels are not installed ({MISSING}), so the slow NumPy reference runs."
-    return "This processor has neither AVX2 nor AVX-512 VNNI, so the slow NumPy reference runs."
+    return "This processor has none of AVX2, AVX-512 VNNI and the Arm dot product, so the slow NumPy reference runs."

@@ -35,7 +35,7 @@ class FloatProducts {
     }
 
   private:
-    static constexpr int kValueVectors = 4;
+    static constexpr int kValueVectors = kQueryVectors;
     struct Sums {
         const float *weights, *shrink;
         float* values;

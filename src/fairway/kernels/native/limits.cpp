@@ -8,7 +8,8 @@ namespace fairway::FAIRWAY_ISA {
 
 namespace {
 
-constexpr int kChains = 12;  // enough to hide a multiplication's latency
+// Enough to hide a multiplication's latency, and as many as the registers hold.
+constexpr int kChains = kRowTiles > 1 ? 12 : 6;
 constexpr std::size_t kOperations = 2;
 
 template <typename T>

@@ -15,10 +15,12 @@ struct IntBlock {
     static constexpr int tokens = kTokens;
     static constexpr std::size_t lines = Bits;             // of 64 bytes, in 32 columns
     static constexpr std::size_t parts = kGroup / Group;   // scales in 32 columns
-    static constexpr std::size_t lines_in_part = lines / parts;
     static constexpr std::size_t group_bytes = lines * kLine;
     static constexpr std::size_t scales_bytes = 2 * parts * kScaleBytes;  // of a chunk
     static constexpr std::size_t chunk_bytes = 2 * group_bytes + scales_bytes * (Offsets ? 2 : 1);
+
+    template <int Tokens>
+    using TokenDots = Dots<Bits, Centred, Tokens>;
 
     template <int Tiles, int Tokens>
     static void run(const LinearTask& task, std::size_t tile, std::size_t token, Ahead ahead) {
@@ -46,7 +48,7 @@ struct IntBlock {
 
     // The groups of a chunk, and moves on to the next; `first` is the group of the first token.
     template <int Groups, int Tiles, int Tokens>
-    static inline void add_chunk(const Quantized& x, const std::uint8_t* (&at)[Tiles], Floats (&sum)[Tiles][Tokens],
+    static FAIRWAY_INLINE void add_chunk(const Quantized& x, const std::uint8_t* (&at)[Tiles], Floats (&sum)[Tiles][Tokens],
                                  std::size_t first) {
 #pragma GCC unroll 2
         for (std::size_t g = 0; g < Groups; ++g)
@@ -66,53 +68,46 @@ struct IntBlock {
 
     // `first` is the group of the first token.
     template <int Tiles, int Tokens>
-    static inline void add_part(const Quantized& x, const std::uint8_t* const (&codes)[Tiles],
+    static FAIRWAY_INLINE void add_part(const Quantized& x, const std::uint8_t* const (&codes)[Tiles],
                                 const std::uint8_t* const (&scales)[Tiles], Floats (&sum)[Tiles][Tokens],
                                 std::size_t first, std::size_t part) {
         const std::int32_t* starts = parts == 1 ? x.starts : x.half_starts;
-        Dot<Bits, Centred> dot[Tiles][Tokens];
+        TokenDots<Tokens> dots[Tiles];
 #pragma GCC unroll 8
         for (int m = 0; m < Tokens; ++m)
 #pragma GCC unroll 2
             for (int i = 0; i < Tiles; ++i)
-                dot[i][m].begin(starts[(first + static_cast<std::size_t>(m) * x.groups) * parts + part]);
-        const std::int8_t* values = x.values + first * kGroup;
-#pragma GCC unroll 8
-        for (std::size_t j = 0; j < lines_in_part; ++j) {
-            const std::size_t line = part * lines_in_part + j;
-            Bytes bytes[Tiles];
-#pragma GCC unroll 2
-            for (int i = 0; i < Tiles; ++i) bytes[i] = load_line(codes[i] + line * kLine);
-            add_line<Tiles, Tokens>(dot, bytes, values + line * (32 / Bits), x.groups * kGroup);
+                dots[i].begin(m, starts[(first + static_cast<std::size_t>(m) * x.groups) * parts + part]);
+        const std::int8_t* values = x.values + first * kGroup + part * Group;
+#pragma GCC unroll 4
+        for (std::size_t eight = 0; eight < Group / 8; ++eight) {
+            const std::size_t at = (part * Group + 8 * eight) * Bits / 32 * kLine;
+            add_eight<Tiles, Tokens>(dots, codes, at, values + 8 * eight, x.groups * kGroup);
         }
-        add_scaled<Tiles, Tokens>(x, scales, sum, dot, first, part);
+        add_scaled<Tiles, Tokens>(x, scales, sum, dots, first, part);
     }
 
-    // One line holds 4 columns of int8, or 8 of int4: the low halves, then the high halves.
+    // Eight columns: two lines of int8, or the low and the high halves of one line of int4.
     template <int Tiles, int Tokens>
-    static inline void add_line(Dot<Bits, Centred> (&dot)[Tiles][Tokens], const Bytes (&bytes)[Tiles],
-                                const std::int8_t* values, std::size_t stride) {
-        Bytes low[Tiles], high[Tiles];
+    static FAIRWAY_INLINE void add_eight(TokenDots<Tokens> (&dots)[Tiles], const std::uint8_t* const (&codes)[Tiles],
+                                 std::size_t at, const std::int8_t* values, std::size_t stride) {
+        Bytes first[Tiles], second[Tiles];
 #pragma GCC unroll 2
         for (int i = 0; i < Tiles; ++i) {
-            low[i] = Bits == 4 ? low_halves(bytes[i]) : bytes[i];
-            if constexpr (Bits == 4) high[i] = high_halves(bytes[i]);
+            const Bytes line = load_line(codes[i] + at);
+            first[i] = Bits == 4 ? low_halves(line) : line;
+            second[i] = Bits == 4 ? high_halves(line) : load_line(codes[i] + at + kLine);
         }
 #pragma GCC unroll 8
-        for (int m = 0; m < Tokens; ++m) {
-            const std::int8_t* four = values + static_cast<std::size_t>(m) * stride;
+        for (int m = 0; m < Tokens; m += kTogether)
 #pragma GCC unroll 2
-            for (int i = 0; i < Tiles; ++i) dot[i][m].add(low[i], four);
-            if constexpr (Bits == 4) {
-#pragma GCC unroll 2
-                for (int i = 0; i < Tiles; ++i) dot[i][m].add(high[i], four + 4);
-            }
-        }
+            for (int i = 0; i < Tiles; ++i)
+                dots[i].add(m, first[i], second[i], values + static_cast<std::size_t>(m) * stride, stride);
     }
 
     template <int Tiles, int Tokens>
-    static inline void add_scaled(const Quantized& x, const std::uint8_t* const (&scales)[Tiles],
-                                  Floats (&sum)[Tiles][Tokens], const Dot<Bits, Centred> (&dot)[Tiles][Tokens],
+    static FAIRWAY_INLINE void add_scaled(const Quantized& x, const std::uint8_t* const (&scales)[Tiles],
+                                  Floats (&sum)[Tiles][Tokens], const TokenDots<Tokens> (&dots)[Tiles],
                                   std::size_t first, std::size_t part) {
         Floats scale[Tiles], offset[Tiles];
 #pragma GCC unroll 2
@@ -128,7 +123,7 @@ struct IntBlock {
             const Floats x_scale = splat(x.scales[group]);
 #pragma GCC unroll 2
             for (int i = 0; i < Tiles; ++i) {
-                sum[i][m] = fma(to_floats(dot[i][m].total()), scale[i] * x_scale, sum[i][m]);
+                sum[i][m] = fma(to_floats(dots[i].total(m)), scale[i] * x_scale, sum[i][m]);
                 if constexpr (Offsets) sum[i][m] = fma(offset[i], splat(sums[group * parts + part]), sum[i][m]);
             }
         }

@@ -24,8 +24,7 @@ std::size_t up_to(std::size_t bytes, std::size_t step) { return (bytes + step - 
 }  // namespace
 
 Memory::Memory(std::size_t bytes) : bytes_(up_to(std::max(bytes, kLine), kLine)) {
-    start_ = std::aligned_alloc(kLine, bytes_);
-    if (!start_) throw std::bad_alloc();
+    if (posix_memalign(&start_, kLine, bytes_)) throw std::bad_alloc();
     owner_ = std::shared_ptr<void>(start_, &std::free);
     std::memset(start_, 0, bytes_);
 }

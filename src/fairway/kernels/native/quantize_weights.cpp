@@ -1,4 +1,6 @@
 // Weights to float32, and to int4 and int8 codes group by group: quantize.py's arithmetic, bit for bit.
+#include <cstring>
+
 #include "variant.h"
 #include "vector.h"
 

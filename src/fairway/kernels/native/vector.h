@@ -1,13 +1,13 @@
-// The vector vocabulary of the instruction set that this file is compiled for. FAIRWAY_ISA, set per
-// target by CMake, names its namespace; nothing from the standard library's templates may be used
-// in these files, or the linker could give another variant's code to a lesser machine.
+// The vector vocabulary of the instruction set that this file is compiled for. CMake sets per target
+// FAIRWAY_ISA, which names its namespace, and the header that speaks it; nothing from the standard
+// library's templates may be used in these files, or the linker could give another variant's code to
+// a lesser machine.
 #pragma once
 
-#if defined(__AVX512VNNI__)
-#include "vector_avx512.h"
-#else
-#include "vector_avx2.h"
-#endif
+// For the innermost pieces, whose sums live in registers only where they are one function.
+#define FAIRWAY_INLINE inline __attribute__((always_inline))
+
+#include FAIRWAY_DOTS_HEADER
 
 #include "kernels.h"
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace fairway::avx2 {
+namespace fairway::FAIRWAY_ISA {
 
 constexpr int kRowTiles = 1;
 constexpr int kTokens = 3;
@@ -165,66 +165,10 @@ inline Bytes high_halves(Bytes x) {
 // Into the second-level cache.
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
-inline __m256i splat_four(const std::int8_t* x) {
-    std::int32_t four;
-    std::memcpy(&four, x, 4);
-    return _mm256_set1_epi32(four);
+inline __m256i splat_four_bytes(const void* x) {
+    std::int32_t bytes;
+    std::memcpy(&bytes, x, 4);
+    return _mm256_set1_epi32(bytes);
 }
-inline __m256i widen(__m256i words) { return _mm256_madd_epi16(words, _mm256_set1_epi16(1)); }
 
-template <int Bits, bool Centred>
-struct Dot;
-
-// int4: at most eight products pairs of 15 * 127 * 2 = 3810 are summed, which int16 holds.
-template <bool Centred>
-struct Dot<4, Centred> {
-    __m256i a, b;
-    std::int32_t offset;
-    void begin(std::int32_t start) {
-        a = b = _mm256_setzero_si256();
-        offset = start;
-    }
-    void add(Bytes weights, const std::int8_t* x) {
-        const __m256i four = splat_four(x);
-        a = _mm256_add_epi16(a, _mm256_maddubs_epi16(weights.a, four));
-        b = _mm256_add_epi16(b, _mm256_maddubs_epi16(weights.b, four));
-    }
-    Ints total() const {
-        if constexpr (!Centred) return {widen(a), widen(b)};
-        const __m256i start = _mm256_set1_epi32(offset);
-        return {_mm256_add_epi32(widen(a), start), _mm256_add_epi32(widen(b), start)};
-    }
-};
-
-// int8: |w| * (x with w's sign); a pair is at most 128 * 127 * 2 = 32512, which int16 holds.
-template <bool Centred>
-struct Dot<8, Centred> {
-    __m256i a, b;
-    void begin(std::int32_t) { a = b = _mm256_setzero_si256(); }
-    static __m256i pairs(__m256i weights, __m256i four) {
-        const __m256i w = _mm256_xor_si256(weights, _mm256_set1_epi8(-128));
-        return widen(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(four, w)));
-    }
-    void add(Bytes weights, const std::int8_t* x) {
-        const __m256i four = splat_four(x);
-        a = _mm256_add_epi32(a, pairs(weights.a, four));
-        b = _mm256_add_epi32(b, pairs(weights.b, four));
-    }
-    Ints total() const { return {a, b}; }
-};
-
-// Sums products of pairs with the same two numbers, both added to the pair's lane.
-struct PairDot {
-    Ints sum;
-    void begin() { sum.a = sum.b = _mm256_setzero_si256(); }
-    void add(Pairs values, const std::int16_t* x) {
-        std::int32_t two;
-        std::memcpy(&two, x, 4);
-        const __m256i both = _mm256_set1_epi32(two);
-        sum.a = _mm256_add_epi32(sum.a, _mm256_madd_epi16(values.a, both));
-        sum.b = _mm256_add_epi32(sum.b, _mm256_madd_epi16(values.b, both));
-    }
-    Ints total() const { return sum; }
-};
-
-}  // namespace fairway::avx2
+}  // namespace fairway::FAIRWAY_ISA

@@ -5,9 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
-namespace fairway::avx512 {
+namespace fairway::FAIRWAY_ISA {
 
 constexpr int kRowTiles = 2;  // register block of integer products
 constexpr int kTokens = 6;
@@ -117,31 +116,4 @@ inline Bytes high_halves(Bytes x) {
 // Into the second-level cache.
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
-// Sums products of unsigned weight bytes with four signed activations; `start` cancels the weights' zero.
-template <int Bits, bool Centred>
-struct Dot {
-    Ints sum;
-    void begin(std::int32_t start) {
-        sum.v = Centred ? _mm512_set1_epi32(start * (Bits == 8 ? 16 : 1)) : _mm512_setzero_si512();
-    }
-    void add(Bytes weights, const std::int8_t* x) {
-        std::int32_t four;
-        std::memcpy(&four, x, 4);
-        sum.v = _mm512_dpbusd_epi32(sum.v, weights.v, _mm512_set1_epi32(four));
-    }
-    Ints total() const { return sum; }
-};
-
-// Sums products of pairs with the same two numbers, both added to the pair's lane.
-struct PairDot {
-    Ints sum;
-    void begin() { sum.v = _mm512_setzero_si512(); }
-    void add(Pairs values, const std::int16_t* x) {
-        std::int32_t two;
-        std::memcpy(&two, x, 4);
-        sum.v = _mm512_dpwssd_epi32(sum.v, values.v, _mm512_set1_epi32(two));
-    }
-    Ints total() const { return sum; }
-};
-
-}  // namespace fairway::avx512
+}  // namespace fairway::FAIRWAY_ISA
