@@ -32,10 +32,10 @@ CREATE := $(PYTHON) -m venv $(VENV) && $(INSTALL) 'pip>=25.1'
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test parity lint bench clean
+.PHONY: help setup up test test-aarch64 test-avx-vnni parity lint bench clean
 
 help: ## show this
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
 
 setup: $(VENV)/.installed ## create .venv, build the kernels and install the package
 
@@ -44,6 +44,12 @@ up: $(VENV)/.installed ## serve MODEL (default: the built-in one); ARGS="--no-se
 
 test: $(VENV)/.test ## run the tests; ARGS go to pytest
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-aarch64: $(VENV)/.cross ## the kernel tests on AArch64 under qemu-user; needs Debian's g++-aarch64-linux-gnu, qemu-user
+	@tests/cross/aarch64.sh $(BIN)/python $(ARGS)
+
+test-avx-vnni: $(VENV)/.test $(VENV)/.cross ## the kernel tests of avx2_vnni on a processor with AVX-512 VNNI
+	@tests/cross/avx_vnni.sh $(BIN)/python $(ARGS)
 
 parity: $(VENV)/.parity ## the tests beside transformers, gguf, safetensors and PyTorch themselves
 	@$(BIN)/python -m pytest $(PARITY_TESTS) $(ARGS)
@@ -70,6 +76,10 @@ $(VENV)/.created:
 $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 	@echo "Building the kernels and installing Fairway (a minute or two the first time)"
 	@$(INSTALL_FAIRWAY)
+	@touch $@
+
+$(VENV)/.cross: $(VENV)/.created pyproject.toml
+	@$(INSTALL) --group cross
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.installed pyproject.toml

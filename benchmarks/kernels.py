@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from fairway.kernels import program as p
+from fairway.kernels.extension import ISAS
 from fairway.kernels.native_backend import NativeBackend, NativeExecutable
 from fairway.kernels.program import CacheShape, Limits, Program, Step
 from fairway.tensors import F32, DenseTensor, GroupedTensor, WeightTensor
@@ -175,7 +176,7 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--layers", type=int, default=24)
-    parser.add_argument("--isa", choices=["avx512", "avx2"])
+    parser.add_argument("--isa", choices=ISAS)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

@@ -165,7 +165,11 @@ def test_numbers_for_people():
         (("avx2", "avx512_vnni"), "auto", "AVX-512"),
         (("avx2", "avx512_vnni"), "avx2", "AVX2"),
         (("avx2", "avx512_vnni"), "reference", "the slow NumPy reference"),
-        (("asimddp",), "auto", "the slow NumPy reference"),
+        (("avx2", "avx_vnni"), "auto", "AVX2 with VNNI"),
+        (("avx2", "avx_vnni", "avx512_vnni"), "auto", "AVX-512"),
+        (("asimd", "asimddp", "i8mm"), "auto", "NEON with int8 matrices"),
+        (("asimd", "asimddp"), "auto", "NEON with dot products"),
+        (("asimd",), "auto", "the slow NumPy reference"),
     ],
 )
 def test_the_plan_names_the_kernels_that_will_run(features, isa, kernels):

@@ -42,4 +42,4 @@ def why_reference() -> str | None:
         return None
     if MISSING:
         return f"The native kernels are not installed ({MISSING}), so the slow NumPy reference runs."
-    return "This processor has none of AVX2, AVX-512 VNNI and the Arm dot product, so the slow NumPy reference runs."
+    return "This processor has neither AVX2 nor Arm's dot product, so the slow NumPy reference runs."

@@ -16,8 +16,21 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 16
 # What the processor must have for the kernels of an instruction set, the best first.
-FEATURES = {"avx512": "avx512_vnni", "avx2": "avx2"}
-KERNELS = {"avx512": "AVX-512", "avx2": "AVX2", "reference": "the slow NumPy reference"}
+FEATURES = {
+    "avx512": "avx512_vnni",
+    "avx2_vnni": "avx_vnni",
+    "avx2": "avx2",
+    "neon_i8mm": "i8mm",
+    "neon": "asimddp",
+}
+KERNELS = {
+    "avx512": "AVX-512",
+    "avx2_vnni": "AVX2 with VNNI",
+    "avx2": "AVX2",
+    "neon_i8mm": "NEON with int8 matrices",
+    "neon": "NEON with dot products",
+    "reference": "the slow NumPy reference",
+}
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,9 @@ class PlanSettings:
     enable_prefix_caching: bool = setting(
         True, "requests share the cache of equal beginnings, also with finished requests"
     )
-    isa: Literal["auto", "avx512", "avx2", "reference"] = setting("auto", "instruction set of the kernels")
+    isa: Literal["auto", "avx512", "avx2_vnni", "avx2", "neon_i8mm", "neon", "reference"] = setting(
+        "auto", "instruction set of the kernels"
+    )
     packed_cache: bool = setting(True, "keep packed weights on disk for the next start")
     cache_folder: str | None = setting(None, "where packed weights are kept; unset: ~/.cache/fairway")
     cache_gb: float = setting(
