@@ -7,7 +7,10 @@ once, by `check_program`; every step is checked in C++ each time.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -65,8 +68,11 @@ class NativeBackend:
             program.widths,
             _output_buffers(program),
         )
-        for operation in program.operations:
-            _record(native, operation)
+        for operation in joined(program.operations):
+            if isinstance(operation, GatedLinear):
+                _record_gated(native, operation)
+            else:
+                _record(native, operation)
         native.finish(_columns(logits))
         return NativeExecutable(native)
 
@@ -109,6 +115,42 @@ def _arrays(step: Step) -> tuple[I32, I32, I32, I32, I32]:
         np.ascontiguousarray(step.block_tables, np.int32),
         np.ascontiguousarray(step.output_rows, np.int32),
     )
+
+
+@dataclass(frozen=True)
+class GatedLinear:
+    """A `Linear` and the `Gate` of its output, which nobody else reads."""
+
+    linear: p.Linear
+    gate: p.Gate
+
+
+def joined(operations: Sequence[p.Operation]) -> list[p.Operation | GatedLinear]:
+    """The operations, with each product and the gate behind it as one where nothing else sees the product."""
+    uses = Counter(buffer.index for operation in operations for buffer in buffers_of(operation))
+    pairs = [pair for first, second in pairwise(operations) if (pair := _pair(first, second))]
+    in_pairs = Counter(pair.linear.out.index for pair in pairs)
+    gated = {
+        id(pair.linear): pair
+        for pair in pairs
+        if uses[pair.linear.out.index] == 2 * in_pairs[pair.linear.out.index]
+    }
+    skipped = {id(pair.gate) for pair in gated.values()}
+    return [gated.get(id(o), o) for o in operations if id(o) not in skipped]
+
+
+def _pair(linear: p.Operation, gate: p.Operation) -> GatedLinear | None:
+    """Both as one, if the gate's halves are whole groups of a product that is otherwise plain."""
+    if not isinstance(linear, p.Linear) or not isinstance(gate, p.Gate) or linear.out != gate.x:
+        return None
+    plain = linear.residual is None and linear.scale == 1 and gate.out.index != linear.x.index
+    return GatedLinear(linear, gate) if plain and gate.out.width % 32 == 0 else None
+
+
+def _record_gated(native: _native.Executable, pair: GatedLinear) -> None:
+    linear, gate = pair.linear, pair.gate
+    activation = _ACTIVATIONS[gate.activation]
+    native.gated_linear(_columns(linear.x), _own(linear.matrix), linear.bias, _columns(gate.out), activation)
 
 
 def _output_buffers(program: Program) -> list[bool]:

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "gated_linear.h"
 #include "sampling.h"
 #include "stages.h"
 #include "team.h"
@@ -30,6 +31,8 @@ class Executable {
     void rms_norm(View x, const float* weight, std::size_t size, View out, float eps);
     void layer_norm(View x, const float* weight, const float* bias, View out, float eps);
     void linear(View x, std::shared_ptr<Matrix> matrix, View out, const float* bias, const View* residual, float scale);
+    // The product's two halves of outputs joined: activation(gate) * up; `out` has whole groups of 32.
+    void gated_linear(View x, std::shared_ptr<Matrix> matrix, const float* bias, View out, Activation activation);
     void gate(View x, View out, Activation activation);
     void activate(View x, View out, Activation activation);
     void add(View x, View y, View out, float scale);
@@ -56,6 +59,7 @@ class Executable {
     const float* keep(const float* values, std::size_t count, std::size_t padded = 0);
     RowStage& row_stage(const char* kind, bool outputs);
     void add_rows(const char* kind, View written, RowOperation operation);
+    LinearTask linear_task(View x, const Matrix& matrix, const float* bias, Memory& padded_bias);
     const Quantized& quantized(View x);
     void forget(View written);
     LayerCache layer_cache(std::size_t layer) const;
@@ -87,7 +91,9 @@ class Executable {
     std::vector<std::unique_ptr<QuantizedView>> quantized_;
     std::unique_ptr<RowStage> opening_;  // rope angles, before everything else
     std::vector<std::unique_ptr<Stage>> stages_;
-    RowStage* open_rows_ = nullptr;  // the last stage, if rows can still be added to it
+    RowStage* open_rows_ = nullptr;       // the last stage, if rows can still be added to it
+    GatedLinearStage* gated_ = nullptr;  // the last stage, if its output can still be quantised there
+    View gated_out_{};
     std::unique_ptr<Counter[]> counters_;
     std::size_t num_counters_ = 0;
     Run run_;

@@ -54,6 +54,17 @@ struct Quantized {
     float* half_sums = nullptr;
 };
 
+// The same from a group on, counted over all rows.
+static inline Quantized from_group(Quantized q, std::size_t group) {
+    q.values += group * kGroup;
+    q.scales += group;
+    q.starts += group;
+    q.sums += group;
+    q.half_starts += 2 * group;
+    q.half_sums += 2 * group;
+    return q;
+}
+
 struct Range {
     std::size_t begin = 0;
     std::size_t end = 0;

@@ -253,6 +253,10 @@ void bind_operations(nb::class_<Bound>& type) {
         const View added = residual ? view(*residual) : View{};
         e.linear(view(x), std::move(matrix), view(out), bias ? bias->data() : nullptr, residual ? &added : nullptr, scale);
     }, "x"_a, "matrix"_a, "out"_a, "bias"_a.none(), "residual"_a.none(), "scale"_a);
+    type.def("gated_linear", [](Bound& e, const Columns& x, std::shared_ptr<Matrix> matrix, const std::optional<Vector>& bias,
+                                const Columns& out, int activation) {
+        e.gated_linear(view(x), std::move(matrix), bias ? bias->data() : nullptr, view(out), static_cast<Activation>(activation));
+    }, "x"_a, "matrix"_a, "bias"_a.none(), "out"_a, "activation"_a);
     type.def("gate", [](Bound& e, const Columns& x, const Columns& out, int activation) {
         e.gate(view(x), view(out), static_cast<Activation>(activation));
     });

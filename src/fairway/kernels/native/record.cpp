@@ -43,8 +43,9 @@ void Executable::forget(View written) {
 // The int8 form of a view: computed here unless an earlier linear layer already needed it.
 const Quantized& Executable::quantized(View x) {
     QuantizedView* found = nullptr;
+    const auto same = [&](View y) { return y.buffer == x.buffer && y.start == x.start && y.width == x.width; };
     for (auto& q : quantized_)
-        if (q->view.buffer == x.buffer && q->view.start == x.start && q->view.width == x.width) found = q.get();
+        if (same(q->view)) found = q.get();
     if (!found) {
         const std::size_t rows = outputs_[x.buffer] ? limits_.outputs : limits_.tokens;
         const std::size_t groups = up_to(x.width, kGroup) / kGroup, count = rows * groups;
@@ -59,6 +60,10 @@ const Quantized& Executable::quantized(View x) {
         q.half_starts = q.starts + count;
         found = made.get();
         quantized_.push_back(std::move(made));
+    }
+    if (!found->current && gated_ && stages_.back().get() == gated_ && same(gated_out_)) {
+        gated_->quantize_into(found->values);
+        found->current = true;
     }
     if (!found->current) {
         const Rows from = rows(x);
@@ -110,26 +115,45 @@ void Executable::layer_norm(View x, const float* weight, const float* bias, View
     });
 }
 
-void Executable::linear(View x, std::shared_ptr<Matrix> matrix, View out, const float* bias, const View* residual,
-                        float scale) {
-    const Weights& weights = matrix->weights();
+// The product alone; the bias is padded to whole tiles in memory of its own.
+LinearTask Executable::linear_task(View x, const Matrix& matrix, const float* bias, Memory& padded_bias) {
+    const Weights& weights = matrix.weights();
     LinearTask task;
     task.weights = &weights;
-    if (weights.type == WeightType::int4 || weights.type == WeightType::int8)
+    if (is_integer(weights.type))
         task.quantized = quantized(x);
     else
         task.x = rows(x);
-    Memory padded;
     if (bias) {
-        padded = Memory(weights.tiles * kTile * sizeof(float));
-        std::memcpy(padded.as<float>(), bias, weights.rows * sizeof(float));
-        task.bias = padded.as<float>();
+        padded_bias = Memory(weights.tiles * kTile * sizeof(float));
+        std::memcpy(padded_bias.as<float>(), bias, weights.rows * sizeof(float));
+        task.bias = padded_bias.as<float>();
     }
+    return task;
+}
+
+void Executable::linear(View x, std::shared_ptr<Matrix> matrix, View out, const float* bias, const View* residual,
+                        float scale) {
+    Memory padded;
+    LinearTask task = linear_task(x, *matrix, bias, padded);
     if (residual) task.residual = rows(*residual);
     task.out = rows(out);
     task.scale = scale;
     auto stage = std::make_unique<LinearStage>(kernels_, task, outputs_[x.buffer]);
     stage->own(std::move(matrix), std::move(padded));
+    stages_.push_back(std::move(stage));
+    open_rows_ = nullptr;
+    forget(out);
+}
+
+void Executable::gated_linear(View x, std::shared_ptr<Matrix> matrix, const float* bias, View out, Activation activation) {
+    Memory padded;
+    LinearTask task = linear_task(x, *matrix, bias, padded);
+    task.out = rows(out);
+    auto stage = std::make_unique<GatedLinearStage>(kernels_, task, activation, outputs_[x.buffer], team_->size());
+    stage->own(std::move(matrix), std::move(padded));
+    gated_ = stage.get();
+    gated_out_ = out;
     stages_.push_back(std::move(stage));
     open_rows_ = nullptr;
     forget(out);

@@ -1,0 +1,82 @@
+#include "gated_linear.h"
+
+#include <algorithm>
+
+namespace fairway {
+
+namespace {
+
+constexpr std::size_t kItemsPerThread = 24;
+constexpr std::size_t kStreamedItemsPerThread = 6;
+constexpr std::size_t kStreamedRows = 16;
+constexpr std::size_t kTokenBytes = 192 * 1024;   // of activations that stay in the second-level cache
+constexpr std::size_t kScratchBytes = 192 * 1024;  // of both halves
+constexpr std::size_t kGroupTiles = kGroup / kTile;
+
+std::size_t ceil_div(std::size_t n, std::size_t d) { return (n + d - 1) / d; }
+
+// Bytes of a token's two halves in one tile.
+constexpr std::size_t kBothBytes = 2 * kTile * sizeof(float);
+
+}  // namespace
+
+GatedLinearStage::GatedLinearStage(const Kernels& kernels, LinearTask task, Activation activation, bool outputs, int threads)
+    : Stage("linear"), kernels_(kernels), task_(task), activation_(activation), outputs_(outputs),
+      half_tiles_(task.out.width / kTile) {
+    const Weights& w = *task_.weights;
+    const std::size_t bytes = is_integer(w.type) ? w.groups * (kGroup + 4) : w.columns * sizeof(float);
+    const std::size_t block = kernels.token_block;
+    tokens_ = std::max<std::size_t>(kTokenBytes / bytes / block, 1) * block;
+    const std::size_t least = tokens_ * kGroupTiles * kBothBytes;
+    for (int t = 0; t < threads; ++t) scratch_.emplace_back(std::max(kScratchBytes, least));
+}
+
+std::size_t GatedLinearStage::prepare(const Run& run) {
+    rows_ = run.rows(outputs_);
+    if (rows_ == 0) return 0;
+    const std::size_t items = rows_ <= kStreamedRows ? kStreamedItemsPerThread : kItemsPerThread;
+    const std::size_t wanted = half_tiles_ / (static_cast<std::size_t>(run.threads) * items);
+    const std::size_t most = scratch_[0].bytes() / (std::min(rows_, tokens_) * kBothBytes);
+    tiles_ = std::max(std::min(wanted, most) / kGroupTiles, std::size_t{1}) * kGroupTiles;
+    return ceil_div(half_tiles_, tiles_);
+}
+
+void GatedLinearStage::work(const Run&, std::size_t item, int thread) {
+    const Range tiles{item * tiles_, std::min(half_tiles_, (item + 1) * tiles_)};
+    const std::size_t width = (tiles.end - tiles.begin) * kTile, at = tiles.begin * kTile;
+    auto* both = scratch_[static_cast<std::size_t>(thread)].as<float>();
+    for (std::size_t token = 0; token < rows_; token += tokens_) {
+        const Range tokens{token, std::min(rows_, token + tokens_)};
+        multiply(tiles.begin, tiles.end - tiles.begin, tokens, {both, 2 * width, width});
+        multiply(half_tiles_ + tiles.begin, tiles.end - tiles.begin, tokens, {both + width, 2 * width, width});
+        for (std::size_t row = tokens.begin; row < tokens.end; ++row) {
+            const float* gate = both + (row - tokens.begin) * 2 * width;
+            kernels_.gate(gate, gate + width, row_of(task_.out, row) + at, width, activation_);
+            if (quantized_.values) quantize(row, tiles);
+        }
+    }
+}
+
+// Some tiles for some tokens, to rows and columns from 0 on.
+void GatedLinearStage::multiply(std::size_t first_tile, std::size_t tiles, Range tokens, Rows out) const {
+    Weights weights = *task_.weights;
+    weights.data += first_tile * weights.tile_bytes;
+    weights.rows = tiles * kTile;
+    weights.tiles = tiles;
+    LinearTask part = task_;
+    part.weights = &weights;
+    part.out = out;
+    if (part.bias) part.bias += first_tile * kTile;
+    if (part.x.data) part.x.data = row_of(task_.x, tokens.begin);
+    if (part.quantized.values) part.quantized = from_group(task_.quantized, tokens.begin * task_.quantized.groups);
+    kernels_.linear(part, {0, tiles}, {0, tokens.end - tokens.begin});
+}
+
+void GatedLinearStage::quantize(std::size_t row, Range tiles) const {
+    const std::size_t first = tiles.begin / kGroupTiles, groups = (tiles.end - tiles.begin) / kGroupTiles;
+    Quantized part = from_group(quantized_, row * quantized_.groups + first);
+    part.groups = groups;
+    kernels_.quantize(row_of(task_.out, row) + first * kGroup, groups * kGroup, part, 0);
+}
+
+}  // namespace fairway
