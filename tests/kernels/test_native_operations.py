@@ -88,6 +88,43 @@ def test_linear_of_every_grouped_form(isa, bits, zero, group, offsets, columns) 
 
 
 @isas
+@pytest.mark.parametrize(("bits", "zero"), [(4, 8), (4, 0), (8, 0)])
+@pytest.mark.parametrize("group", [16, 32])
+@pytest.mark.parametrize("offsets", [False, True])
+@pytest.mark.parametrize("size", [2.0**-30, 0.5, 1.0, 2.0**30])
+def test_groups_without_a_scale_add_nothing(isa, bits, zero, group, offsets, size) -> None:
+    """Whatever codes they have, and whatever power of two the activations' scale is."""
+    tensor = grouped(bits, group, zero, offsets, 20, 172)
+    tensor.scales[RANDOM.random(tensor.scales.shape) < 0.4] = 0
+    tensor.scales[3] = 0
+    x = (values(7, 172) * np.float32(size)).astype(np.float32)
+    x[2] = 0
+
+    def make(backend, source, out):
+        return [p.Linear(source, backend.matrix(tensor), out)]
+
+    native, reference = both(isa, x, make, 20)
+    np.testing.assert_allclose(native, reference, rtol=2e-4, atol=2e-4 * size)
+
+
+@isas
+@pytest.mark.parametrize("kind", ["int4", "int8"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
+def test_what_codes_cannot_hold_is_not_a_number_in_its_own_row_only(isa, kind, bad) -> None:
+    tensor = weight_tensor(values(33, 100), kind)
+    x = values(7, 100)
+
+    def make(backend, source, out):
+        return [p.Linear(source, backend.matrix(tensor), out)]
+
+    fine, _ = both(isa, x, make, 33)
+    x[4, 99] = bad
+    native, reference = both(isa, x, make, 33)
+    assert np.isnan(native[4]).all() and np.isnan(reference[4]).all()
+    assert np.array_equal(np.delete(native, 4, 0), np.delete(fine, 4, 0))
+
+
+@isas
 def test_the_largest_products_do_not_saturate(isa) -> None:
     """int8 -128 and 127 against +-127, and int4 15: sums of pairs that overflow careless int16."""
     x = np.where(np.arange(64) % 3, 127, -127).astype(np.float32)[None].repeat(2, 0)

@@ -18,7 +18,27 @@ def test_activations_round_half_to_even_and_pad() -> None:
     values, scales = ops.quantize_activations(x)
     assert values.shape == (1, 2, 32)
     assert values[0, 0, :4].tolist() == [127, 0, 2, -2]
-    assert scales.tolist() == [[1.0, 0.0]]
+    assert scales.tolist() == [[1.0, 1.0]]
+
+
+def test_scales_of_activations_are_powers_of_two_that_no_value_exceeds() -> None:
+    x = RANDOM.standard_normal((1, 32 * 200), np.float32) * np.exp2(RANDOM.integers(-90, 90, 6400)).astype("f4")
+    values, scales = ops.quantize_activations(x)
+    assert (np.frexp(scales)[0] == 0.5).all()
+    assert (np.abs(values).max(axis=2) >= 63).all()
+    error = np.abs(values * scales[:, :, None] - x.reshape(1, 200, 32))
+    assert (error <= scales[:, :, None] / 2).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
+def test_what_codes_cannot_hold_is_not_a_number_in_its_own_row_only(bad) -> None:
+    tensor = quantize_int4(RANDOM.standard_normal((9, 64), np.float32))
+    x = RANDOM.standard_normal((3, 64), np.float32)
+    fine = ops.linear_grouped(x, tensor)
+    x[1, 40] = bad
+    found = ops.linear_grouped(x, tensor)
+    assert np.isnan(found[1]).all()
+    assert np.array_equal(found[[0, 2]], fine[[0, 2]])
 
 
 @pytest.mark.parametrize("quantize", [quantize_int8, quantize_int4])

@@ -245,7 +245,7 @@ def test_every_family_under_every_weight_type(name: str) -> None:
     Where the backends round one activation to int8 differently, a logit moves by about a hundredth.
     """
     answer = golden(name)
-    for weight_type, error in (("bf16", 0.05), ("int8", 0.1), ("int4", 0.8)):
+    for weight_type, error in (("bf16", 0.05), ("int8", 0.15), ("int4", 0.8)):
         found, native = (
             Session(load_model(answer.bundle, backend, weight_type=weight_type, context=answer.context)).feed(
                 answer.tokens

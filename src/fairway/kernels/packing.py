@@ -13,7 +13,7 @@ import numpy as np
 from fairway.kernels.extension import native as _native
 from fairway.tensors import Array, DenseTensor, GroupedTensor, WeightTensor
 
-LAYOUT = 1
+LAYOUT = 2
 """Number of the layout drawn in native/kernels.h, which all variants share. Packed bytes of another
 number mean something else: raise it with every change to the layout or to how weights are quantised."""
 

@@ -97,8 +97,8 @@ class LayerNorm:
 class Linear:
     """out = residual + scale * (x @ matrix.T + bias); residual may be the buffer `out` itself.
 
-    int8 and int4 matrices quantise x to int8 with one float32 scale per 32 columns (absmax / 127,
-    round half to even), so integer dot products are exact.
+    int8 and int4 matrices quantise x to int8 with one scale per 32 columns (the power of two at
+    or above absmax / 127, round half to even), so integer dot products are exact.
     """
 
     x: Buffer

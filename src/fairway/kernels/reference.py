@@ -191,8 +191,8 @@ class ReferenceExecutable:
         """What is stored of one token's key and value [kv_heads, head_size]."""
         if self.cache.type != "int8":
             return key, value
-        keys, key_scales = ops.quantize_activations(key)
-        values, value_scales = ops.quantize_activations(value, self.cache.head_size)
+        keys, key_scales = ops.quantize_cached(key, ops.GROUP)
+        values, value_scales = ops.quantize_cached(value, self.cache.head_size)
         return keys, key_scales, values[:, 0], value_scales[:, 0]
 
     def _attention(self, o: p.Attention, step: Step) -> None:

@@ -18,6 +18,7 @@ from fairway.tensors import F32, I32, Array, DenseTensor, GroupedTensor
 
 GROUP = 32
 TINY = np.float32(2.0**-100)
+HUGE = np.float32(2.0**100)
 F16_MAX = 65504.0
 F32_MAX = float(np.finfo(np.float32).max)
 
@@ -42,20 +43,41 @@ def dequantize(tensor: GroupedTensor) -> F32:
 def quantize_activations(x: F32, group: int = GROUP) -> tuple[npt.NDArray[np.int8], F32]:
     """x [T, columns] as int8 [T, groups, group] and scales [T, groups]; the last group is padded with 0.
 
-    scale = absmax / 127, value = round_half_even(x * (127 / absmax)). A group whose absmax is
-    below 2**-100 is all zeros with scale 0.
+    scale = the power of two at or above absmax / 127, so that applying it only adds exponents; value =
+    round_half_even(x / scale). A group with absmax / 127 below 2**-100 has scale 1 and is all zeros.
     """
-    tokens, columns = x.shape
-    groups = -(-columns // group)
-    padded = np.zeros((tokens, groups * group), np.float32)
-    padded[:, :columns] = x
-    grouped = padded.reshape(tokens, groups, group)
+    grouped = _in_groups(x, group)
+    ratio = np.abs(grouped).max(axis=2) / np.float32(127)
+    mantissa, exponent = np.frexp(np.minimum(ratio, HUGE))
+    scales = np.ldexp(np.float32(1), exponent - (mantissa == 0.5))
+    scales = np.where(ratio < TINY, np.float32(1), scales).astype(np.float32)
+    return _codes(grouped / scales[:, :, None]), scales
+
+
+def quantize_cached(x: F32, group: int) -> tuple[npt.NDArray[np.int8], F32]:
+    """Keys or values as the int8 cache keeps them: shapes as above, scale = absmax / 127.
+
+    value = round_half_even(x * (127 / absmax)). A group whose absmax is below 2**-100 is all zeros
+    with scale 0.
+    """
+    grouped = _in_groups(x, group)
     absmax = np.abs(grouped).max(axis=2)
     absmax = np.where(absmax < TINY, np.float32(0), absmax)
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(absmax > 0, np.float32(127) / absmax, np.float32(0))
-    values = np.clip(np.rint(grouped * inverse[:, :, None]), -127, 127)
-    return values.astype(np.int8), (absmax / np.float32(127)).astype(np.float32)
+    return _codes(grouped * inverse[:, :, None]), (absmax / np.float32(127)).astype(np.float32)
+
+
+def _in_groups(x: F32, group: int) -> F32:
+    tokens, columns = x.shape
+    groups = -(-columns // group)
+    padded = np.zeros((tokens, groups * group), np.float32)
+    padded[:, :columns] = x
+    return padded.reshape(tokens, groups, group)
+
+
+def _codes(whole: F32) -> npt.NDArray[np.int8]:
+    return np.clip(np.nan_to_num(np.rint(whole)), -127, 127).astype(np.int8)
 
 
 def linear_dense(x: F32, weight: F32) -> F32:
@@ -66,7 +88,8 @@ def linear_dense(x: F32, weight: F32) -> F32:
 def linear_grouped(x: F32, tensor: GroupedTensor) -> F32:
     """Integer dot products of one group at a time, scaled and summed in float32 in rising order.
 
-    float32 holds these integers exactly (at most 32 * 128 * 127 < 2**24).
+    float32 holds these integers exactly (at most 32 * 128 * 127 < 2**24). A token with a value that
+    codes cannot hold (not a number, or beyond 127 * 2**100) is not a number everywhere.
     """
     quantized, x_scales = quantize_activations(x)
     tokens, columns = x.shape
@@ -79,6 +102,7 @@ def linear_grouped(x: F32, tensor: GroupedTensor) -> F32:
         out += (flat[:, part] @ weights.T) * (tensor.scales[None, :, g] * x_scale)
         if tensor.offsets is not None:
             out += tensor.offsets[None, :, g] * (x_scale * flat[:, part].sum(axis=1, keepdims=True))
+    out[~(np.abs(x).max(axis=1, initial=0) < 127 * HUGE)] = np.nan
     return out
 
 

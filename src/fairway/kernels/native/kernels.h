@@ -19,8 +19,8 @@ static inline bool is_integer(WeightType type) { return type == WeightType::int8
 // Dense: per tile and column 16 values. int8 and int4: per tile and chunk of 64 columns the codes,
 // the scales, the offsets. Codes of a group of 32 columns: int8 has 8 lines of 64 bytes, byte 4r+b of
 // line j is row r, column 4j+b, plus 128; int4 has 4 lines, with column 8j+b in the low and 8j+4+b in
-// the high half. Scales and offsets are float16, 16 for every `group` columns. Rows and columns that
-// pad the matrix have scale 0.
+// the high half. Scales and offsets are float16, 16 for every `group` columns. No scale of a row is 0,
+// so that a power of two may multiply it in its exponent: zeros have scale 1 and codes that mean 0.
 struct Weights {
     WeightType type = WeightType::f32;
     std::size_t rows = 0;
@@ -42,7 +42,7 @@ constexpr std::size_t kChunk = 2 * kGroup;
 
 static inline std::size_t code_bytes(const Weights& w) { return w.type == WeightType::int4 ? 256 : 512; }  // of a group
 
-// Activations as int8, row after row. `starts` is -8 times the sum of a group, `sums` is scale
+// Activations as int8, row after row, with scales that are powers of two. `starts` is -8 times the sum of a group, `sums` is scale
 // times the sum; the half_ arrays hold the same per 16 columns.
 struct Quantized {
     std::size_t groups = 0;
@@ -52,6 +52,7 @@ struct Quantized {
     float* sums = nullptr;
     std::int32_t* half_starts = nullptr;
     float* half_sums = nullptr;
+    float* poison = nullptr;  // by row: 0, or NaN where the row holds what codes cannot
 };
 
 // The same from a group on, counted over all rows.

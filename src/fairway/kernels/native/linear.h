@@ -18,6 +18,7 @@ inline std::size_t rows_in_tile(const Weights& w, std::size_t tile) {
 inline void finish(const LinearTask& task, std::size_t tile, std::size_t token, Floats sum, float factor) {
     const std::size_t at = tile * kTile, n = rows_in_tile(*task.weights, tile);
     Floats y = sum * splat(factor);
+    if (task.quantized.poison) y = y + splat(task.quantized.poison[token]);
     if (task.bias) y = y + load(task.bias + at);
     y = y * splat(task.scale);
     if (task.residual.data) y = load_up_to(row_of(task.residual, token) + at, n) + y;

@@ -109,21 +109,21 @@ struct IntBlock {
     static FAIRWAY_INLINE void add_scaled(const Quantized& x, const std::uint8_t* const (&scales)[Tiles],
                                   Floats (&sum)[Tiles][Tokens], const TokenDots<Tokens> (&dots)[Tiles],
                                   std::size_t first, std::size_t part) {
-        Floats scale[Tiles], offset[Tiles];
+        Exponents scale[Tiles];
+        Floats offset[Tiles];
 #pragma GCC unroll 2
         for (int i = 0; i < Tiles; ++i) {
             const auto* halves = reinterpret_cast<const std::uint16_t*>(scales[i]);
-            scale[i] = load(halves);
+            scale[i] = exponents(load(halves));
             if constexpr (Offsets) offset[i] = load(halves + scales_bytes / 2);
         }
         const float* sums = parts == 1 ? x.sums : x.half_sums;
 #pragma GCC unroll 8
         for (int m = 0; m < Tokens; ++m) {
             const std::size_t group = first + static_cast<std::size_t>(m) * x.groups;
-            const Floats x_scale = splat(x.scales[group]);
 #pragma GCC unroll 2
             for (int i = 0; i < Tiles; ++i) {
-                sum[i][m] = fma(to_floats(dots[i].total(m)), scale[i] * x_scale, sum[i][m]);
+                sum[i][m] = fma(to_floats(dots[i].total(m)), scaled(scale[i], x.scales + group), sum[i][m]);
                 if constexpr (Offsets) sum[i][m] = fma(offset[i], splat(sums[group * parts + part]), sum[i][m]);
             }
         }

@@ -13,6 +13,7 @@ namespace fairway {
 namespace {
 
 constexpr std::size_t kLine = 64;
+constexpr std::uint16_t kOne = 0x3C00;  // as float16
 
 // All weights of the process, packed next to each other.
 Arena& arena() {
@@ -160,14 +161,32 @@ void Packer::find_factor() {
     weights_.factor = std::ldexp(1.0f, std::clamp(exponent - 15, -120, 120));
 }
 
-// A row's scales or offsets; `at` is where those of a chunk begin.
-void Packer::pack_scales(std::size_t row, const std::vector<float>& values, std::size_t at) {
+// A row's scale or offset number g; `at` is where those of a chunk begin.
+void Packer::pack_half(std::size_t row, std::size_t g, std::size_t at, std::uint16_t half) {
     const std::size_t in_chunk = kChunk / form_.group;
     std::uint8_t* out = tile_of(row) + at + 2 * (row % kTile);
-    for (std::size_t g = 0; g < scales_of_row_; ++g) {
-        const std::uint16_t half = to_f16(values[row * scales_of_row_ + g] / weights_.factor);
-        std::memcpy(out + g / in_chunk * weights_.chunk_bytes + g % in_chunk * kTile * 2, &half, 2);
+    std::memcpy(out + g / in_chunk * weights_.chunk_bytes + g % in_chunk * kTile * 2, &half, 2);
+}
+
+// No scale is 0, since kernels multiply it by a power of two in its exponent: a group of zeros, and
+// the part of a last group that has no columns, have scale 1 and codes that mean 0.
+void Packer::pack_scales(std::size_t row) {
+    const std::size_t padded = weights_.groups * kGroup / form_.group;
+    for (std::size_t g = 0; g < padded; ++g) {
+        const float scale = g < scales_of_row_ ? scales_[row * scales_of_row_ + g] : 0;
+        const std::uint16_t half = to_f16(scale / weights_.factor);
+        const bool is_zero = (half & 0x7FFFu) == 0;
+        if (is_zero) clear_codes(row, g);
+        pack_half(row, g, weights_.scales_at, is_zero ? kOne : half);
     }
+}
+
+void Packer::clear_codes(std::size_t row, std::size_t g) {
+    const std::size_t group = g * form_.group / kGroup, lines = code_bytes(weights_) / kLine * form_.group / kGroup;
+    const std::uint32_t zero = form_.type == WeightType::int8 ? 0x80808080u : form_.centred ? 0x88888888u : 0;
+    std::uint8_t* at = tile_of(row) + 4 * (row % kTile) + group / 2 * weights_.chunk_bytes + group % 2 * code_bytes(weights_);
+    at += g * form_.group % kGroup / form_.group * lines * kLine;
+    for (std::size_t j = 0; j < lines; ++j) std::memcpy(at + j * kLine, &zero, 4);
 }
 
 std::shared_ptr<Matrix> Packer::finish() {
@@ -176,8 +195,9 @@ std::shared_ptr<Matrix> Packer::finish() {
         find_factor();
         added_ = 0;
         for_rows(form_.rows, [&](std::size_t row, std::size_t, Scratch&) {
-            pack_scales(row, scales_, weights_.scales_at);
-            if (form_.has_offsets) pack_scales(row, offsets_, weights_.offsets_at);
+            pack_scales(row);
+            for (std::size_t g = 0; g < scales_of_row_ && form_.has_offsets; ++g)
+                pack_half(row, g, weights_.offsets_at, to_f16(offsets_[row * scales_of_row_ + g] / weights_.factor));
         });
     }
     return std::make_shared<Matrix>(weights_, std::move(memory_));

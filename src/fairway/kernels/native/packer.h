@@ -38,7 +38,9 @@ class Packer {
     void for_rows(std::size_t rows, Body body);
     void pack_floats(const float* values, std::size_t row);
     void pack_codes(const std::uint8_t* codes, std::size_t row);
-    void pack_scales(std::size_t row, const std::vector<float>& values, std::size_t at);
+    void pack_scales(std::size_t row);
+    void pack_half(std::size_t row, std::size_t g, std::size_t at, std::uint16_t half);
+    void clear_codes(std::size_t row, std::size_t g);
     void find_factor();
     std::uint8_t* tile_of(std::size_t row) const;
 

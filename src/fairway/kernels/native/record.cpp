@@ -49,7 +49,8 @@ const Quantized& Executable::quantized(View x) {
     if (!found) {
         const std::size_t rows = outputs_[x.buffer] ? limits_.outputs : limits_.tokens;
         const std::size_t groups = up_to(x.width, kGroup) / kGroup, count = rows * groups;
-        auto made = std::make_unique<QuantizedView>(QuantizedView{x, arena_.take(count * (kGroup + 7 * 4)), {}, false});
+        const std::size_t bytes = count * (kGroup + 7 * 4) + rows * sizeof(float);
+        auto made = std::make_unique<QuantizedView>(QuantizedView{x, arena_.take(bytes), {}, false});
         Quantized& q = made->values;
         q.groups = groups;
         q.values = made->memory.as<std::int8_t>();
@@ -58,6 +59,7 @@ const Quantized& Executable::quantized(View x) {
         q.half_sums = q.sums + count;
         q.starts = reinterpret_cast<std::int32_t*>(q.half_sums + 2 * count);
         q.half_starts = q.starts + count;
+        q.poison = reinterpret_cast<float*>(q.half_starts + 2 * count);
         found = made.get();
         quantized_.push_back(std::move(made));
     }

@@ -23,13 +23,33 @@ Floats activation_of(Floats x, Activation kind) {
     return max(x, splat(0.0f));
 }
 
-// int8 of one group of 32 values at x, and what the integer products need to know of it.
+constexpr float kTiny = 0x1p-100f, kHuge = 0x1p100f;
+
+// The power of two at or above a scale, within 2^-100 .. 2^100; 1 for a group of zeros.
+float power_above(float scale) {
+    if (scale < kTiny) return 1.0f;
+    if (!(scale < kHuge)) return kHuge;
+    std::uint32_t bits;
+    std::memcpy(&bits, &scale, 4);
+    bits = (bits + 0x7fffffu) & 0xff800000u;
+    std::memcpy(&scale, &bits, 4);
+    return scale;
+}
+
+// Whether every value is a number that codes can hold.
+bool is_bounded(const float* x, std::size_t width) {
+    const Floats most = splat(127.0f * kHuge);
+    bool bounded = true;
+    for_vectors(width, [&](std::size_t i, std::size_t n) {
+        bounded = bounded && all(abs(load_up_to(x + i, n)) < most);
+    });
+    return bounded;
+}
+
+// int8 of one group of 32 values, and what the integer products need to know of it.
 void quantize_group(Floats low, Floats high, const Quantized& out, std::size_t index) {
-    constexpr float tiny = 7.888609052210118e-31f;  // 2^-100
-    float largest = reduce_max(max(abs(low), abs(high)));
-    if (largest < tiny) largest = 0;
-    const float scale = largest / 127.0f;
-    const Floats inverse = splat(largest > 0 ? 127.0f / largest : 0.0f);
+    const float scale = power_above(reduce_max(max(abs(low), abs(high))) / 127.0f);
+    const Floats inverse = splat(1.0f / scale);
     const Floats top = splat(127.0f), bottom = splat(-127.0f);
     std::int8_t* values = out.values + index * kGroup;
     store_int8(values, max(bottom, min(top, round(low * inverse))));
@@ -47,6 +67,7 @@ void quantize_group(Floats low, Floats high, const Quantized& out, std::size_t i
 }  // namespace
 
 void quantize(const float* x, std::size_t width, const Quantized& out, std::size_t row) {
+    if (out.poison) out.poison[row] = is_bounded(x, width) ? 0.0f : __builtin_nanf("");
     for (std::size_t g = 0; g < out.groups; ++g) {
         const std::size_t at = g * kGroup, left = width - at;
         const Floats low = load_up_to(x + at, smaller(left, kLanes));

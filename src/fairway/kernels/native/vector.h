@@ -23,6 +23,15 @@ inline void for_vectors(std::size_t width, Body body) {
     for (std::size_t i = 0; i < width; i += kLanes) body(i, smaller(kLanes, width - i));
 }
 
+// Scales of weights that powers of two will multiply: by their exponents, where that is faster.
+#ifndef FAIRWAY_HAS_EXPONENTS
+struct Exponents {
+    Floats scale;
+};
+inline Exponents exponents(Floats scale) { return {scale}; }
+inline Floats scaled(Exponents scale, const float* power) { return scale.scale * splat(*power); }
+#endif
+
 inline Floats load_up_to(const float* p, std::size_t n) { return n == kLanes ? load(p) : load_first(p, n); }
 inline void store_up_to(float* p, std::size_t n, Floats x) {
     if (n == kLanes)

@@ -110,6 +110,7 @@ inline Mask lanes(std::int64_t begin, std::int64_t end) {  // begin <= lane < en
     return {_mm256_andnot_ps(below.a, inside.a), _mm256_andnot_ps(below.b, inside.b)};
 }
 inline bool any(Mask m) { return _mm256_movemask_ps(_mm256_or_ps(m.a, m.b)) != 0; }
+inline bool all(Mask m) { return _mm256_movemask_ps(_mm256_and_ps(m.a, m.b)) == 0xff; }
 inline Floats select(Mask m, Floats yes, Floats no) {
     return {_mm256_blendv_ps(no.a, yes.a, m.a), _mm256_blendv_ps(no.b, yes.b, m.b)};
 }

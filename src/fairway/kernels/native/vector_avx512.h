@@ -74,6 +74,7 @@ inline Mask lanes(std::int64_t begin, std::int64_t end) {  // begin <= lane < en
     return {static_cast<__mmask16>(first_lanes(clamp(end)) & ~first_lanes(clamp(begin)))};
 }
 inline bool any(Mask m) { return m.v != 0; }
+inline bool all(Mask m) { return m.v == 0xffff; }
 inline Floats select(Mask m, Floats yes, Floats no) { return {_mm512_mask_blend_ps(m.v, no.v, yes.v)}; }
 
 inline float reduce_add(Floats x) {
@@ -104,6 +105,18 @@ inline void store_int16(std::int16_t* p, Floats x) {  // whole
 }
 inline Pairs load_pairs(const std::int8_t* p) {
     return {_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+
+// Scales by powers of two: adding exponents leaves the multipliers to the products.
+#define FAIRWAY_HAS_EXPONENTS
+struct Exponents {
+    __m512i v;
+};
+inline Exponents exponents(Floats scale) { return {_mm512_sub_epi32(_mm512_castps_si512(scale.v), _mm512_set1_epi32(0x3f800000))}; }
+inline Floats scaled(Exponents scale, const float* power) {
+    std::int32_t bits;
+    std::memcpy(&bits, power, 4);
+    return {_mm512_castsi512_ps(_mm512_add_epi32(scale.v, _mm512_set1_epi32(bits)))};
 }
 
 inline Floats to_floats(Ints a) { return {_mm512_cvtepi32_ps(a.v)}; }

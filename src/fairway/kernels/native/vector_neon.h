@@ -117,6 +117,7 @@ inline Mask operator<(Floats x, Floats y) { return each(x, y, [](F4 p, F4 q) { r
 inline Mask lanes(std::int64_t begin, std::int64_t end) {  // begin <= lane < end, any integers
     return each(lanes_below(end), lanes_below(begin), [](uint32x4_t e, uint32x4_t b) { return vbicq_u32(e, b); });
 }
+inline bool all(Mask m) { return vminvq_u32(vandq_u32(vandq_u32(m.a, m.b), vandq_u32(m.c, m.d))) != 0; }
 inline bool any(Mask m) { return vmaxvq_u32(vorrq_u32(vorrq_u32(m.a, m.b), vorrq_u32(m.c, m.d))) != 0; }
 inline Floats select(Mask m, Floats yes, Floats no) {
     return {vbslq_f32(m.a, yes.a, no.a), vbslq_f32(m.b, yes.b, no.b), vbslq_f32(m.c, yes.c, no.c),
