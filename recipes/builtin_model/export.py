@@ -64,7 +64,7 @@ def generation_config(tokenizer: Tokenizer) -> dict[str, object]:
     return {
         **token_ids(tokenizer),
         "do_sample": True,
-        "temperature": 0.8,
+        "temperature": 0.5,
         "top_k": 40,
         "top_p": 0.95,
     }
