@@ -16,8 +16,11 @@ pytestmark = pytest.mark.skipif(not ISAS, reason="no native variant on this mach
 isas = pytest.mark.parametrize("isa", ISAS)
 
 
-def gated_program(backend, weights, columns, half, tokens, bias=True, activation="silu"):
-    """An embedded row, a product of two halves, their gate, and one more product."""
+def gated_program(backend, weights, columns, half, tokens, bias=True, activation="silu", bad_row=None):
+    """An embedded row, a product of two halves, their gate, and one more product.
+
+    `bad_row` is a token and what the last value of its embedding is.
+    """
     random = np.random.default_rng(columns + half)
 
     def matrix(rows, width, kind=weights):
@@ -28,7 +31,10 @@ def gated_program(backend, weights, columns, half, tokens, bias=True, activation
     x, both, hidden = program.buffer(columns), program.buffer(2 * half), program.buffer(half)
     y, logits = program.buffer(40), program.buffer(40, "outputs")
     added = random.standard_normal(2 * half, np.float32) if bias else None
-    program.record(p.Embed(matrix(tokens, columns, "f32"), x))
+    table = random.standard_normal((tokens, columns), np.float32) / np.float32(columns**0.5)
+    if bad_row is not None:
+        table[bad_row[0], -1] = bad_row[1]
+    program.record(p.Embed(backend.matrix(weight_tensor(table, "f32")), x))
     program.record(p.Linear(x, matrix(2 * half, columns), both, bias=added))
     program.record(p.Gate(both, hidden, activation))
     program.record(p.Linear(hidden, matrix(40, half), y))
@@ -42,6 +48,27 @@ def logits_of(backend, program, tokens):
     ids = np.arange(tokens, dtype=np.int32)
     step = Step(ids, ids, np.array([0, tokens], np.int32), np.zeros((1, 1), np.int32), ids)
     return executable.run(step).copy()
+
+
+@isas
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_codes_cannot_hold_is_not_a_number_in_its_own_row_only(isa, weights, threads) -> None:
+    """Before the product (a table entry is not finite) and after it (the activation is too large)."""
+    columns, half, tokens = 64, 1056, 50
+    backend = NativeBackend(isa, threads)
+    fine = logits_of(backend, gated_program(backend, weights, columns, half, tokens), tokens)
+    for bad in (np.inf, np.nan, 3e18):
+        program = gated_program(backend, weights, columns, half, tokens, bad_row=(7, bad))
+        found = logits_of(backend, program, tokens)
+        assert np.isnan(found[7]).all() if bad != 3e18 else not np.array_equal(found[7], fine[7])
+        assert np.array_equal(np.delete(found, 7, 0), np.delete(fine, 7, 0))
+    huge = logits_of(
+        backend, gated_program(backend, weights, columns, half, tokens, bad_row=(7, 1e30)), tokens
+    )
+    assert np.isnan(huge[7]).all()
+    again = logits_of(backend, gated_program(backend, weights, columns, half, tokens), tokens)
+    assert np.array_equal(again, fine)
 
 
 @isas

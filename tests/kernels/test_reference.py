@@ -22,7 +22,9 @@ def test_activations_round_half_to_even_and_pad() -> None:
 
 
 def test_scales_of_activations_are_powers_of_two_that_no_value_exceeds() -> None:
-    x = RANDOM.standard_normal((1, 32 * 200), np.float32) * np.exp2(RANDOM.integers(-90, 90, 6400)).astype("f4")
+    x = RANDOM.standard_normal((1, 32 * 200), np.float32) * np.exp2(RANDOM.integers(-90, 90, 6400)).astype(
+        "f4"
+    )
     values, scales = ops.quantize_activations(x)
     assert (np.frexp(scales)[0] == 0.5).all()
     assert (np.abs(values).max(axis=2) >= 63).all()

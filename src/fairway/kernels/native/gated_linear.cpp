@@ -34,6 +34,7 @@ GatedLinearStage::GatedLinearStage(const Kernels& kernels, LinearTask task, Acti
 std::size_t GatedLinearStage::prepare(const Run& run) {
     rows_ = run.rows(outputs_);
     if (rows_ == 0) return 0;
+    if (quantized_.poison) std::fill_n(quantized_.poison, rows_, 0.0f);
     const std::size_t items = rows_ <= kStreamedRows ? kStreamedItemsPerThread : kItemsPerThread;
     const std::size_t wanted = half_tiles_ / (static_cast<std::size_t>(run.threads) * items);
     const std::size_t most = scratch_[0].bytes() / (std::min(rows_, tokens_) * kBothBytes);
@@ -68,13 +69,13 @@ void GatedLinearStage::multiply(std::size_t first_tile, std::size_t tiles, Range
     part.out = out;
     if (part.bias) part.bias += first_tile * kTile;
     if (part.x.data) part.x.data = row_of(task_.x, tokens.begin);
-    if (part.quantized.values) part.quantized = from_group(task_.quantized, tokens.begin * task_.quantized.groups);
+    if (part.quantized.values) part.quantized = from_group(task_.quantized, tokens.begin, 0);
     kernels_.linear(part, {0, tiles}, {0, tokens.end - tokens.begin});
 }
 
 void GatedLinearStage::quantize(std::size_t row, Range tiles) const {
     const std::size_t first = tiles.begin / kGroupTiles, groups = (tiles.end - tiles.begin) / kGroupTiles;
-    Quantized part = from_group(quantized_, row * quantized_.groups + first);
+    Quantized part = from_group(quantized_, row, first);
     part.groups = groups;
     kernels_.quantize(row_of(task_.out, row) + first * kGroup, groups * kGroup, part, 0);
 }

@@ -52,11 +52,13 @@ struct Quantized {
     float* sums = nullptr;
     std::int32_t* half_starts = nullptr;
     float* half_sums = nullptr;
-    float* poison = nullptr;  // by row: 0, or NaN where the row holds what codes cannot
+    float* poison = nullptr;  // by row: 0, and NaN once a part of the row holds what codes cannot
 };
 
-// The same from a group on, counted over all rows.
-static inline Quantized from_group(Quantized q, std::size_t group) {
+// The same from a group of a row on.
+static inline Quantized from_group(Quantized q, std::size_t row, std::size_t in_row) {
+    const std::size_t group = row * q.groups + in_row;
+    if (q.poison) q.poison += row;
     q.values += group * kGroup;
     q.scales += group;
     q.starts += group;

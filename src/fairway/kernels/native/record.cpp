@@ -72,6 +72,7 @@ const Quantized& Executable::quantized(View x) {
         const Quantized to = found->values;
         const auto quantize = kernels_.quantize;
         row_stage("quantize", outputs_[x.buffer]).add([=](const Run&, std::size_t row) {
+            to.poison[row] = 0.0f;
             quantize(row_of(from, row), from.width, to, row);
         });
         found->current = true;

@@ -24,6 +24,7 @@ Floats activation_of(Floats x, Activation kind) {
 }
 
 constexpr float kTiny = 0x1p-100f, kHuge = 0x1p100f;
+const float kNotANumber = __builtin_nanf("");
 
 // The power of two at or above a scale, within 2^-100 .. 2^100; 1 for a group of zeros.
 float power_above(float scale) {
@@ -67,7 +68,7 @@ void quantize_group(Floats low, Floats high, const Quantized& out, std::size_t i
 }  // namespace
 
 void quantize(const float* x, std::size_t width, const Quantized& out, std::size_t row) {
-    if (out.poison) out.poison[row] = is_bounded(x, width) ? 0.0f : __builtin_nanf("");
+    if (out.poison && !is_bounded(x, width)) __atomic_store(out.poison + row, &kNotANumber, __ATOMIC_RELAXED);
     for (std::size_t g = 0; g < out.groups; ++g) {
         const std::size_t at = g * kGroup, left = width - at;
         const Floats low = load_up_to(x + at, smaller(left, kLanes));
