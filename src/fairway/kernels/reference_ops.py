@@ -77,7 +77,8 @@ def _in_groups(x: F32, group: int) -> F32:
 
 
 def _codes(whole: F32) -> npt.NDArray[np.int8]:
-    return np.clip(np.nan_to_num(np.rint(whole)), -127, 127).astype(np.int8)
+    codes: npt.NDArray[np.int8] = np.clip(np.nan_to_num(np.rint(whole)), -127, 127).astype(np.int8)
+    return codes
 
 
 def linear_dense(x: F32, weight: F32) -> F32:
