@@ -123,7 +123,7 @@ def test_low_bit_files_keep_their_values(name: str, quantise, bits: int, tmp_pat
             assert np.abs(rounded[key] - weights[key]).max() < 0.15 * np.abs(weights[key]).max()
     wanted = Session(load_model(memory_bundle(config, rounded), ReferenceBackend())).feed([3, 1, 4, 1, 5])
     found = Session(model).feed([3, 1, 4, 1, 5])
-    assert np.sqrt(np.mean((found - wanted) ** 2)) / wanted.std() < 0.03
+    assert np.sqrt(np.mean((found - wanted) ** 2)) / wanted.std() < 0.04
 
 
 def test_what_is_wrong_in_a_gguf_file_is_not_blamed_on_a_config_json(tmp_path: Path) -> None:
