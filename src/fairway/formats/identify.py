@@ -15,6 +15,7 @@ from pathlib import Path
 from fairway.errors import FairwayError, FormatError, UnsupportedError
 from fairway.formats.pickle_values import NOT_EXECUTED
 from fairway.formats.source import Source
+from fairway.formats.torch_archive import BROKEN_ZIP
 
 HEAD_BYTES = 64 << 10
 MAX_OPCODES = 20_000
@@ -104,7 +105,7 @@ def _zip(path: Path, kind: Kind) -> Kind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [info.filename for info in archive.infolist()[:1000]]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
+    except BROKEN_ZIP:
         return Kind("zip", "a damaged zip archive")
     if [name.rpartition("/")[2] for name in names].count("data.pkl") == 1 and not _is_script(names):
         return Kind("torch", "a PyTorch checkpoint")

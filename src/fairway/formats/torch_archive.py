@@ -22,7 +22,7 @@ from fairway.formats.source import Source
 MAX_PICKLE_BYTES = 256 << 20
 MAGIC = 0x1950A86A20F9469CFC6C
 LOCAL_HEADER_BYTES = 30
-BROKEN = (
+BROKEN_ZIP = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -55,7 +55,7 @@ def read_zip(source: Source, names: Mapping[str, Build], storage: Callable[[obje
             value = read_values(
                 io.BytesIO(archive.read(pickle)), names, storage, f"{source.path} ({pickle.filename})"
             )
-    except BROKEN as error:
+    except BROKEN_ZIP as error:
         problem = str(error).rstrip(".") or type(error).__name__
         raise FormatError(
             f"{source.path} is a damaged zip archive: {problem}. {NOT_EXECUTED}", hint=HINT

@@ -6,14 +6,8 @@ namespace fairway {
 
 namespace {
 
-constexpr std::size_t kItemsPerThread = 24;
-constexpr std::size_t kStreamedItemsPerThread = 6;
-constexpr std::size_t kStreamedRows = 16;
-constexpr std::size_t kTokenBytes = 192 * 1024;   // of activations that stay in the second-level cache
 constexpr std::size_t kScratchBytes = 192 * 1024;  // of both halves
 constexpr std::size_t kGroupTiles = kGroup / kTile;
-
-std::size_t ceil_div(std::size_t n, std::size_t d) { return (n + d - 1) / d; }
 
 // Bytes of a token's two halves in one tile.
 constexpr std::size_t kBothBytes = 2 * kTile * sizeof(float);
@@ -22,11 +16,7 @@ constexpr std::size_t kBothBytes = 2 * kTile * sizeof(float);
 
 GatedLinearStage::GatedLinearStage(const Kernels& kernels, LinearTask task, Activation activation, bool outputs, int threads)
     : Stage("linear"), kernels_(kernels), task_(task), activation_(activation), outputs_(outputs),
-      half_tiles_(task.out.width / kTile) {
-    const Weights& w = *task_.weights;
-    const std::size_t bytes = is_integer(w.type) ? w.groups * (kGroup + 4) : w.columns * sizeof(float);
-    const std::size_t block = kernels.token_block;
-    tokens_ = std::max<std::size_t>(kTokenBytes / bytes / block, 1) * block;
+      half_tiles_(task.out.width / kTile), tokens_(tokens_at_once(kernels, *task.weights)) {
     const std::size_t least = tokens_ * kGroupTiles * kBothBytes;
     for (int t = 0; t < threads; ++t) scratch_.emplace_back(std::max(kScratchBytes, least));
 }
@@ -35,8 +25,7 @@ std::size_t GatedLinearStage::prepare(const Run& run) {
     rows_ = run.rows(outputs_);
     if (rows_ == 0) return 0;
     if (quantized_.poison) std::fill_n(quantized_.poison, rows_, 0.0f);
-    const std::size_t items = rows_ <= kStreamedRows ? kStreamedItemsPerThread : kItemsPerThread;
-    const std::size_t wanted = half_tiles_ / (static_cast<std::size_t>(run.threads) * items);
+    const std::size_t wanted = half_tiles_ / product_items(run, rows_);
     const std::size_t most = scratch_[0].bytes() / (std::min(rows_, tokens_) * kBothBytes);
     tiles_ = std::max(std::min(wanted, most) / kGroupTiles, std::size_t{1}) * kGroupTiles;
     return ceil_div(half_tiles_, tiles_);

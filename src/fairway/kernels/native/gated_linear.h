@@ -28,10 +28,11 @@ class GatedLinearStage : public Stage {
     Activation activation_;
     bool outputs_;
     std::size_t half_tiles_;
+    std::size_t tokens_;
     Quantized quantized_;  // no values: not wanted
     std::shared_ptr<Matrix> matrix_;
     Memory bias_;
-    std::size_t rows_ = 0, tiles_ = 2, tokens_ = 1;
+    std::size_t rows_ = 0, tiles_ = 2;
     std::vector<Memory> scratch_;  // of each thread
 };
 

@@ -57,7 +57,7 @@ void linear_float(const LinearTask& task, Range tiles, Range tokens) {
 }
 
 void linear(const LinearTask& task, Range tiles, Range tokens) {
-    if (task.weights->type == WeightType::int4 || task.weights->type == WeightType::int8)
+    if (is_integer(task.weights->type))
         linear_int(task, tiles, tokens);
     else
         linear_float(task, tiles, tokens);

@@ -66,7 +66,7 @@ Matrix::Matrix(const Weights& weights, Memory memory) : weights_(weights), memor
 
 void Matrix::take(std::size_t row, float scale, float* out) const {
     const std::uint8_t* tile = weights_.data + row / kTile * weights_.tile_bytes;
-    if (weights_.type == WeightType::int4 || weights_.type == WeightType::int8)
+    if (is_integer(weights_.type))
         take_grouped(tile, row % kTile, scale, out);
     else
         take_dense(tile, row % kTile, scale, out);

@@ -6,8 +6,6 @@ namespace fairway {
 
 namespace {
 
-std::size_t ceil_div(std::size_t n, std::size_t d) { return (n + d - 1) / d; }
-
 constexpr std::size_t kItemsPerThread = 24;      // enough to even out threads that are disturbed
 constexpr std::size_t kStreamedRows = 16;  // up to here weights are read faster than computed with
 constexpr std::size_t kStreamedItemsPerThread = 6;
@@ -30,20 +28,21 @@ void RowStage::work(const Run& run, std::size_t item, int) {
         for (const RowOperation& operation : operations_) operation(run, row);
 }
 
-LinearStage::LinearStage(const Kernels& kernels, LinearTask task, bool outputs)
-    : Stage("linear"), kernels_(kernels), task_(task), outputs_(outputs) {
-    const Weights& w = *task_.weights;
-    const bool quantized = w.type == WeightType::int4 || w.type == WeightType::int8;
-    const std::size_t bytes = quantized ? w.groups * (kGroup + 4) : w.columns * sizeof(float);
-    const std::size_t block = kernels.token_block;
-    tokens_ = std::max<std::size_t>(kTokenBytes / bytes / block, 1) * block;
+std::size_t tokens_at_once(const Kernels& kernels, const Weights& weights) {
+    const std::size_t bytes = is_integer(weights.type) ? weights.groups * (kGroup + 4) : weights.columns * sizeof(float);
+    return std::max<std::size_t>(kTokenBytes / bytes / kernels.token_block, 1) * kernels.token_block;
 }
+
+std::size_t product_items(const Run& run, std::size_t rows) {
+    return static_cast<std::size_t>(run.threads) * (rows <= kStreamedRows ? kStreamedItemsPerThread : kItemsPerThread);
+}
+
+LinearStage::LinearStage(const Kernels& kernels, LinearTask task, bool outputs)
+    : Stage("linear"), kernels_(kernels), task_(task), outputs_(outputs), tokens_(tokens_at_once(kernels, *task.weights)) {}
 
 std::size_t LinearStage::prepare(const Run& run) {
     rows_ = run.rows(outputs_);
-    const std::size_t items = rows_ <= kStreamedRows ? kStreamedItemsPerThread : kItemsPerThread;
-    const std::size_t wanted = static_cast<std::size_t>(run.threads) * items;
-    tiles_ = std::clamp<std::size_t>(task_.weights->tiles / wanted / 2 * 2, 2, 256);
+    tiles_ = std::clamp<std::size_t>(task_.weights->tiles / product_items(run, rows_) / 2 * 2, 2, 256);
     return rows_ ? ceil_div(task_.weights->tiles, tiles_) : 0;
 }
 

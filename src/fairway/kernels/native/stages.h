@@ -56,6 +56,14 @@ class RowStage : public Stage {
     std::vector<RowOperation> operations_;
 };
 
+constexpr std::size_t ceil_div(std::size_t n, std::size_t d) { return (n + d - 1) / d; }
+
+// Whole register blocks of tokens whose activations stay in the second-level cache.
+std::size_t tokens_at_once(const Kernels& kernels, const Weights& weights);
+
+// Items that a product of `rows` tokens should have: few where weights are streamed.
+std::size_t product_items(const Run& run, std::size_t rows);
+
 // A matrix product; an item is some tiles of rows for all tokens.
 class LinearStage : public Stage {
   public:
@@ -71,9 +79,10 @@ class LinearStage : public Stage {
     const Kernels& kernels_;
     LinearTask task_;
     bool outputs_;
+    std::size_t tokens_;
     std::shared_ptr<Matrix> matrix_;
     Memory bias_;
-    std::size_t rows_ = 0, tiles_ = 2, tokens_ = 1;
+    std::size_t rows_ = 0, tiles_ = 2;
 };
 
 // Attention of one layer; an item is some tokens of one sequence and one key-value head, or, where
