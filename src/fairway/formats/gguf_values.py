@@ -123,15 +123,17 @@ class Cursor:
     def _strings(self, count: int) -> list[Value]:
         """As `string`, count times; written out because vocabularies have half a million."""
         data, position, end = self.data, self.position, self.source.size
-        from_bytes = int.from_bytes
+        length_at = struct.Struct("<Q").unpack_from
         texts: list[Value] = []
         try:
             for _ in range(count):
                 start = position + 8
-                position = start + from_bytes(data[position:start], "little")
+                position = start + length_at(data, position)[0]
                 if position > end or position - start > MAX_STRING_BYTES:
                     raise self.error("has an array with a string longer than the file")
                 texts.append(str(data[start:position], "utf-8"))
+        except struct.error:
+            raise self.error("is cut short in an array of strings") from None
         except UnicodeDecodeError as error:
             raise self.error(f"has a string that is not UTF-8 ({error.reason})") from None
         self.position = position
