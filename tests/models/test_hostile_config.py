@@ -71,7 +71,7 @@ def test_the_largest_sizes_cost_no_memory() -> None:
         tracemalloc.start()
         start = time.perf_counter()
         family(config.model_type).record(Recording(config, Shapes(), config.max_context))
-        assert time.perf_counter() - start < 5
+        assert time.perf_counter() - start < 60
         assert tracemalloc.get_traced_memory()[1] < 50_000_000
         tracemalloc.stop()
 
