@@ -198,3 +198,20 @@ def test_words_for_numbers():
     assert [count(number) for number in (0, 999, 260_032, 7_241_732_096)] == ["0", "999", "260 k", "7.24 B"]
     assert [size(number) for number in (5, 1024, 4 << 30)] == ["5 bytes", "1.00 KiB", "4.00 GiB"]
     assert printable("a\tb") == "a\\u0009b"
+
+
+def test_digest_and_lineage_are_told(model):
+    from fairway.formats.lineage import Lineage, Origin, Step
+
+    facts = json.loads(run(model, "--json", "--digest"))
+    digest = facts["digest"]["value"]
+    assert digest.startswith("sha256:")
+    assert facts["lineage"] is None
+    step = Step("torch -> safetensors", (Origin("old", "torch", "sha256:1234"),), tools={"fairway": "1"})
+    (model / "fairway.json").write_text(Lineage(digest, (step,)).to_json())
+    plain = "".join(run(model).split())
+    assert f"{digest},aspublished" in plain
+    assert "old(sha256:1234)bytorch->safetensors" in plain
+    assert json.loads(run(model, "--json"))["lineage"]["steps"][0]["hop"] == "torch -> safetensors"
+    (model / "generation_config.json").write_text('{"top_k": 3}')
+    assert f"publishedas{digest}" in "".join(run(model, "--digest").split())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fairway.formats.bundle import Bundle
+    from fairway.formats.digest import ContentDigest
     from fairway.formats.summary import Summary
 
 TYPICAL_CONTEXT = 4096
@@ -24,12 +25,13 @@ TYPICAL_CONTEXT = 4096
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--tensors", "show_tensors", is_flag=True, help="List every tensor.")
+@click.option("--digest", "with_digest", is_flag=True, help="Read everything and compute the digest.")
 @click.option("--context", type=click.IntRange(1, 1 << 30), help="Tokens to compute the memory for.")
-def inspect(path: str, as_json: bool, show_tensors: bool, context: int | None) -> None:
+def inspect(path: str, as_json: bool, show_tensors: bool, with_digest: bool, context: int | None) -> None:
     """Say what PATH is: a Hugging Face folder, a .safetensors or a .gguf file, or "builtin".
 
-    Reads the header only, whatever the size, and executes nothing. Pickles and unknown files are
-    named and refused.
+    Reads the header only, whatever the size, and executes nothing; --digest alone reads the weights.
+    Pickles and unknown files are named and refused.
     """
     from fairway.formats.open import obstacle, open_bundle
     from fairway.formats.summary import summarize
@@ -38,10 +40,20 @@ def inspect(path: str, as_json: bool, show_tensors: bool, context: int | None) -
     bundle = open_bundle(on_disk(path), complete=False)
     error = obstacle(bundle)
     report = Report(bundle, summarize(bundle), context, error.message if error else None)
+    if with_digest:
+        report.digest = _digest(bundle, as_json)
     if as_json:
         click.echo(json.dumps(report.as_dict(show_tensors), indent=2))
     else:
         report.draw(show_tensors)
+
+
+def _digest(bundle: Bundle, as_json: bool) -> ContentDigest:
+    from fairway.cli.screen import screen_for
+    from fairway.formats.digest import bundle_digest
+
+    with screen_for(as_json, quiet=True).step("Reading", is_bytes=True) as progress:
+        return bundle_digest(bundle, progress)
 
 
 class Report:
@@ -51,6 +63,7 @@ class Report:
         self.bundle = bundle
         self.summary = summary
         self.obstacle = obstacle
+        self.digest: ContentDigest | None = None
         typical = min(TYPICAL_CONTEXT, summary.context_length or TYPICAL_CONTEXT)
         self.contexts = [context] if context else sorted({typical, summary.context_length or typical})
 
@@ -65,6 +78,9 @@ class Report:
             if memory
         ]
         values["cannot_run"] = self.obstacle
+        values["pooling"] = asdict(self.bundle.pooling) if self.bundle.pooling else None
+        values["lineage"] = asdict(self.bundle.lineage) if self.bundle.lineage else None
+        values["digest"] = asdict(self.digest) if self.digest else None
         values["config"] = finite(dict(self.bundle.config))
         if with_tensors:
             values["tensors"] = [asdict(info) for info in self.bundle.tensors.infos.values()]
@@ -116,7 +132,25 @@ class Report:
         ]
         if facts.quantization:
             rows.insert(5, ("quantised with", facts.quantization))
-        return rows + [("memory", text) for text in self._memory()]
+        if self.bundle.pooling:
+            rows.append(("pooling", self.bundle.pooling.kind))
+        return rows + [("memory", text) for text in self._memory()] + self._origin()
+
+    def _origin(self) -> list[tuple[str, str]]:
+        """The digest, and the steps that led here; what was published under another digest is said to be."""
+        lineage = self.bundle.lineage
+        stated = lineage.digest if lineage else None
+        rows = []
+        if self.digest:
+            changed = f" (it was published as {stated})" if stated not in (None, self.digest.value) else ""
+            rows.append(("digest", self.digest.value + changed))
+        elif stated:
+            rows.append(("digest", f"{stated}, as published"))
+        for step in lineage.steps if lineage else ():
+            sources = " and ".join(f"{each.name} ({each.digest[:19]})" for each in step.sources)
+            tools = ", ".join(f"{name} {version}" for name, version in step.tools.items())
+            rows.append(("made from", f"{sources} by {step.hop}, {step.made}, {tools}"))
+        return rows
 
     def _memory(self) -> list[str]:
         needs = [memory for memory in map(self.summary.memory, self.contexts) if memory]

@@ -12,6 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
+
+from fairway.formats.lineage import Lineage
+from fairway.formats.pooling import Pooling
 from fairway.formats.source import Source
 from fairway.tensors import WeightTensor
 
@@ -52,7 +57,16 @@ class Tensors(Protocol):
         ...
 
 
-class FileTensors(Tensors, Protocol):
+@runtime_checkable
+class StoredTensors(Tensors, Protocol):
+    """Tensors whose stored bytes can be had, of whatever type."""
+
+    def stored(self, name: str) -> npt.NDArray[np.uint8]:
+        """The bytes of one tensor, uint8 [num_bytes], rows in Hugging Face's order; a view where possible."""
+        ...
+
+
+class FileTensors(StoredTensors, Protocol):
     """Tensors that lie in files."""
 
     @property
@@ -113,6 +127,10 @@ class Bundle:
     licence: str | None = None
     sources: tuple[Source, ...] = ()
     """The files that hold the tensors; none where they are made in memory."""
+    pooling: Pooling | None = None
+    """Of an embedding model: how its tokens' vectors become one."""
+    lineage: Lineage | None = None
+    """What it was made from, where that was written down."""
     warnings: tuple[str, ...] = ()
     """What was odd but survivable, for `inspect` to show (pickle files beside the weights, ...)."""
 

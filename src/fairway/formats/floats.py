@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fairway.tensors import F32, Array, DenseTensor
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 FLOATS: Mapping[str, tuple[str, np.dtype[np.generic]]] = {
     "F32": ("f32", np.dtype("<f4")),
@@ -17,7 +20,7 @@ FLOATS: Mapping[str, tuple[str, np.dtype[np.generic]]] = {
 """Stored type -> `DenseTensor.type` and its element; bfloat16 is kept as bit patterns."""
 
 
-def dense_tensor(stored_type: str, raw: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> DenseTensor:
+def dense_tensor(stored_type: str, raw: Bytes, shape: tuple[int, ...]) -> DenseTensor:
     """The little-endian bytes of a tensor as numbers: a view, or a copy where they are not aligned."""
     kind, dtype = FLOATS[stored_type]
     values = raw.view(dtype)

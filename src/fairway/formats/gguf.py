@@ -18,7 +18,7 @@ import numpy as np
 
 from fairway.errors import FormatError, UnsupportedError
 from fairway.formats.bundle import TensorInfo
-from fairway.formats.gguf_blocks import Bytes
+from fairway.formats.floats import Bytes
 from fairway.formats.gguf_types import REMOVED, TYPES, GgmlType
 from fairway.formats.gguf_values import HINT, MAX_METADATA_BYTES, MAX_NAME_BYTES, Cursor
 from fairway.formats.source import Source

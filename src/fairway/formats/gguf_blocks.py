@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from fairway.formats.floats import Bytes
 from fairway.tensors import F32, Array
 
-Bytes: TypeAlias = npt.NDArray[np.uint8]
 Decoded: TypeAlias = tuple[Array, F32, F32 | None]
 
 LOW = np.uint8(15)

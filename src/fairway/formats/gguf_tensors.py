@@ -14,7 +14,7 @@ import numpy as np
 
 from fairway.errors import FormatError, UnsupportedError
 from fairway.formats.bundle import TensorInfo
-from fairway.formats.floats import FLOATS, dense_tensor, floats
+from fairway.formats.floats import FLOATS, Bytes, dense_tensor, floats
 from fairway.formats.gguf import GgufFile, GgufTensor
 from fairway.formats.gguf_names import LAYER, ROPE_TENSORS, to_huggingface
 from fairway.formats.gguf_types import (
@@ -60,20 +60,30 @@ class GgufTensors:
 
     def read(self, name: str) -> WeightTensor:
         """One tensor by its Hugging Face name. GPT-2's quantised matrices come back as float32."""
-        if name not in self.gguf_names:
-            raise FormatError(f"{self.path} has no tensor {name!r}.", hint="The model's file is incomplete.")
-        gguf_name = self.gguf_names[name]
+        gguf_name = self._gguf_name(name)
         weight = self._stored(gguf_name)
-        stem = _stem(gguf_name)
-        if self.architecture in INTERLEAVED_ROPE and stem in self.heads:
-            return _reorder(
-                weight, halves_from_pairs(weight.shape[0], self.heads[stem], f"{name} of {self.path}")
-            )
-        if self.architecture in NORMS_PLUS_ONE and gguf_name.endswith("norm.weight"):
+        order = self._row_order(gguf_name)
+        if order is not None:
+            return _reorder(weight, order)
+        if self._is_shifted(gguf_name):
             return DenseTensor("f32", _floats(weight) - np.float32(1))
         if self._is_turned(gguf_name):
             return _turn(weight)
         return weight
+
+    def stored(self, name: str) -> Bytes:
+        """The bytes, rows where Hugging Face has them; GPT-2's quantised matrices as the file has them."""
+        gguf_name = self._gguf_name(name)
+        tensor = self.places[gguf_name].tensor
+        raw = self.places[gguf_name].file.raw(tensor)
+        order = self._row_order(gguf_name)
+        if order is not None:
+            rows: Bytes = raw.reshape(len(order), -1)[order]
+            return rows.reshape(-1)
+        if tensor.type.name in FLOATS and (self._is_turned(gguf_name) or self._is_shifted(gguf_name)):
+            weight = self.read(name)
+            return np.ascontiguousarray(weight.values).reshape(-1).view(np.uint8)
+        return raw
 
     def read_slices(self, name: str, num_rows: int) -> Iterator[WeightTensor]:
         """What `read` gives; a quantised matrix whose rows stand as they are, some rows at a time."""
@@ -92,12 +102,27 @@ class GgufTensors:
         gguf_name = self.gguf_names.get(name, "")
         return self._stored(gguf_name) if self._is_turned(gguf_name) else _turn(self.read(name))
 
+    def _gguf_name(self, name: str) -> str:
+        if name not in self.gguf_names:
+            raise FormatError(f"{self.path} has no tensor {name!r}.", hint="The model's file is incomplete.")
+        return self.gguf_names[name]
+
+    def _row_order(self, gguf_name: str) -> Array | None:
+        """Row r of Hugging Face's tensor is row order[r] of the file's; None: they stand as they are."""
+        stem = _stem(gguf_name)
+        if self.architecture not in INTERLEAVED_ROPE or stem not in self.heads:
+            return None
+        rows, spelled = self.gguf_infos[gguf_name].shape[0], to_huggingface(self.architecture, gguf_name)
+        return halves_from_pairs(rows, self.heads[stem], f"{spelled} of {self.path}")
+
+    def _is_shifted(self, gguf_name: str) -> bool:
+        return self.architecture in NORMS_PLUS_ONE and gguf_name.endswith("norm.weight")
+
     def _is_plain(self, tensor: GgufTensor) -> bool:
         """Quantised, and stored as Hugging Face has it."""
         name, kind = tensor.info.name, tensor.type
-        is_reordered = self.architecture in INTERLEAVED_ROPE and _stem(name) in self.heads
         is_grouped = kind.decode is not None and len(tensor.info.shape) == 2
-        return is_grouped and not is_reordered and not self._is_turned(name)
+        return is_grouped and self._row_order(name) is None and not self._is_turned(name)
 
     def read_rope_factors(self) -> dict[str, list[float]]:
         """The rope tensors that exist: a few dozen numbers each, part of the config."""

@@ -14,8 +14,8 @@ from typing import TypeAlias
 import numpy as np
 
 from fairway.formats import gguf_blocks as blocks
-from fairway.formats.floats import FLOATS, dense_tensor, floats
-from fairway.formats.gguf_blocks import Bytes, Decoded
+from fairway.formats.floats import FLOATS, Bytes, dense_tensor, floats
+from fairway.formats.gguf_blocks import Decoded
 from fairway.tensors import F32, GroupedTensor
 
 Decoder: TypeAlias = Callable[[Bytes], Decoded]

@@ -11,10 +11,13 @@ from pathlib import Path
 
 from fairway.errors import FairwayError, FormatError, ModelNotFound, UnsupportedError
 from fairway.formats.bundle import Bundle, FileTensors, TensorInfo
+from fairway.formats.completeness import missing_parts
 from fairway.formats.gguf_types import BY_NAME
 from fairway.formats.identify import identify
 from fairway.formats.licence import folder_licence
+from fairway.formats.lineage import Lineage, read_lineage
 from fairway.formats.open_gguf import gguf_bundle
+from fairway.formats.pooling import folder_pooling
 from fairway.formats.safetensors import open_safetensors
 from fairway.formats.shards import INDEX_SUFFIXES, open_shards
 from fairway.formats.sidecars import Sidecars
@@ -22,6 +25,7 @@ from fairway.formats.source import unreadable
 from fairway.formats.torch_checkpoint import open_torch
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+NEEDED_TO_RUN = ("config.json", "tokenizer.json")
 NOT_WEIGHTS = {"training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt"}
 
 
@@ -136,6 +140,7 @@ def _open_file(path: Path) -> Bundle:
 
 def _with_sidecars(folder: Path, tensors: FileTensors) -> Bundle:
     sidecars = Sidecars(folder)
+    lineage, warnings = _lineage(folder)
     return Bundle(
         name=folder.resolve().name,
         path=folder,
@@ -148,7 +153,18 @@ def _with_sidecars(folder: Path, tensors: FileTensors) -> Bundle:
         end_of_text_ids=sidecars.end_of_text_ids(),
         licence=folder_licence(folder),
         sources=tensors.sources,
+        pooling=folder_pooling(folder),
+        lineage=lineage,
+        warnings=warnings,
     )
+
+
+def _lineage(folder: Path) -> tuple[Lineage | None, tuple[str, ...]]:
+    """Broken records of where a model comes from do not keep it from running, but are told."""
+    try:
+        return read_lineage(folder), ()
+    except FormatError as error:
+        return None, (error.message,)
 
 
 def obstacle(bundle: Bundle) -> FairwayError | None:
@@ -158,13 +174,9 @@ def obstacle(bundle: Bundle) -> FairwayError | None:
             f"{bundle.path} is an adapter for another model, not a model.",
             hint="Merge it into its base model first (adapter_config.json names it).",
         )
-    missing = _missing(bundle)
+    missing = [part for part in missing_parts(bundle) if part.name in NEEDED_TO_RUN]
     if missing:
-        file, why = missing
-        return FormatError(
-            f"{bundle.path} has no {file}: {why}.",
-            hint=f"Put the model's {file} into the same folder; its page on the hub has it.",
-        )
+        return missing[0].error(bundle)
     unreadable = _unreadable(bundle)
     if unreadable:
         kinds = ", ".join(sorted({info.type for info in unreadable}))
@@ -179,14 +191,6 @@ def _is_adapter(bundle: Bundle) -> bool:
     folder = bundle.path if bundle.path.is_dir() else bundle.path.parent
     is_folder = bundle.container != "gguf" and not bundle.config
     return is_folder and (folder / "adapter_config.json").is_file()
-
-
-def _missing(bundle: Bundle) -> tuple[str, str] | None:
-    if not bundle.config:
-        return "config.json", "the weights alone do not say what they compute"
-    if bundle.tokenizer is None:
-        return "tokenizer.json", "text cannot be turned into tokens"
-    return None
 
 
 def _unreadable(bundle: Bundle) -> list[TensorInfo]:

@@ -15,6 +15,8 @@ from fairway.formats.gguf_config import config_from_gguf
 from fairway.formats.gguf_keys import Keys
 from fairway.formats.gguf_tensors import GgufTensors
 from fairway.formats.gguf_values import HINT
+from fairway.formats.lineage import GGUF_KEY, Lineage, parse_lineage
+from fairway.formats.pooling import gguf_pooling
 from fairway.formats.sidecars import generation_defaults
 
 PART = re.compile(r"^(.*)-(\d{5})-of-(\d{5})\.gguf$")
@@ -38,6 +40,7 @@ def gguf_bundle(path: Path) -> Bundle:
     keys = Keys(path, metadata, architecture)
     heads = keys.integer("attention.head_count") or 0
     tensors = GgufTensors(files, architecture, heads, keys.integer("attention.head_count_kv") or heads)
+    lineage, warnings = _lineage(path, metadata)
     tokenizer = {key: value for key, value in metadata.items() if key.startswith("tokenizer.")}
     return Bundle(
         name=_text(metadata, "general.name") or path.stem,
@@ -51,8 +54,18 @@ def gguf_bundle(path: Path) -> Bundle:
         end_of_text_ids=end_of_text_ids(gguf_stated(metadata), gguf_special_tokens(metadata)),
         licence=_text(metadata, "general.license"),
         sources=tuple(file.source for file in files),
-        warnings=_warnings(metadata, tensors),
+        pooling=gguf_pooling(metadata, architecture),
+        lineage=lineage,
+        warnings=_warnings(metadata, tensors) + warnings,
     )
+
+
+def _lineage(path: Path, metadata: Mapping[str, Any]) -> tuple[Lineage | None, tuple[str, ...]]:
+    stated = _text(metadata, GGUF_KEY)
+    try:
+        return (parse_lineage(stated.encode(), f"{GGUF_KEY} of {path}") if stated else None), ()
+    except FormatError as error:
+        return None, (error.message,)
 
 
 def _warnings(metadata: Mapping[str, Any], tensors: GgufTensors) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from fairway.errors import FormatError, UnsupportedError
 from fairway.formats.bundle import TensorInfo
-from fairway.formats.floats import FLOATS, dense_tensor
+from fairway.formats.floats import FLOATS, Bytes, dense_tensor
 from fairway.formats.json_text import MAX_BYTES, parse_object
 from fairway.formats.source import Source
 from fairway.tensors import DenseTensor
@@ -57,21 +57,26 @@ class SafetensorsFile:
 
     def read(self, name: str) -> DenseTensor:
         """The tensor as stored, a view of the mapped file. F32, F16 and BF16 only."""
-        entry = self.entries.get(name)
-        if entry is None:
-            raise FormatError(f"{self.source.path} has no tensor {name!r}.", hint=HINT)
-        info = entry.info
+        info = self._entry(name).info
         if info.type not in FLOATS:
             raise UnsupportedError(
                 f"Tensor {name!r} of {self.source.path} is {info.type}, which cannot be run.",
                 hint="Weights must be F32, F16 or BF16: convert the checkpoint first.",
             )
+        return dense_tensor(info.type, self.stored(name), info.shape)
+
+    def stored(self, name: str) -> Bytes:
+        """The tensor's bytes, of any type: a view of the mapped file."""
+        entry = self._entry(name)
         if entry.end > self.source.path.stat().st_size:
             raise FormatError(f"{self.source.path} was cut short while it was open.", hint=HINT)
-        raw = np.frombuffer(
-            self.source.data, np.uint8, info.num_bytes, min(entry.begin, self.source.size - 1)
-        )
-        return dense_tensor(info.type, raw, info.shape)
+        size, begin = entry.info.num_bytes, min(entry.begin, self.source.size - 1)
+        return np.frombuffer(self.source.data, np.uint8, size, begin)
+
+    def _entry(self, name: str) -> Entry:
+        if name not in self.entries:
+            raise FormatError(f"{self.source.path} has no tensor {name!r}.", hint=HINT)
+        return self.entries[name]
 
 
 def open_safetensors(path: Path) -> SafetensorsFile:

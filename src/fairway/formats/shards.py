@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fairway.errors import FormatError, ModelNotFound
 from fairway.formats.bundle import FileTensors, TensorInfo
+from fairway.formats.floats import Bytes
 from fairway.formats.json_text import read_object
 from fairway.formats.safetensors import open_safetensors
 from fairway.formats.source import Source
@@ -39,9 +40,15 @@ class Shards:
 
     def read(self, name: str) -> WeightTensor:
         """One tensor from the shard that the index names."""
+        return self._file(name).read(name)
+
+    def stored(self, name: str) -> Bytes:
+        return self._file(name).stored(name)
+
+    def _file(self, name: str) -> FileTensors:
         if name not in self.place:
             raise FormatError(f"{self.path} has no tensor {name!r}.", hint=HINT)
-        return self.files[self.place[name]].read(name)
+        return self.files[self.place[name]]
 
 
 def open_shards(index: Path) -> Shards:

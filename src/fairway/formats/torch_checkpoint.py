@@ -18,11 +18,11 @@ from numpy.lib.stride_tricks import as_strided
 
 from fairway.errors import FormatError, UnsupportedError
 from fairway.formats.bundle import TensorInfo
-from fairway.formats.floats import FLOATS
+from fairway.formats.floats import FLOATS, Bytes
 from fairway.formats.pickle_values import NOT_EXECUTED, Build
 from fairway.formats.source import Source
 from fairway.formats.torch_archive import read_legacy, read_zip
-from fairway.tensors import DenseTensor
+from fairway.tensors import Array, DenseTensor
 
 STORAGES = {
     "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16", "DoubleStorage": "F64",
@@ -78,22 +78,34 @@ class TorchCheckpoint:
 
     def read(self, name: str) -> DenseTensor:
         """The tensor as stored, contiguous. F32, F16 and BF16 only."""
-        tensor = self.tensors.get(name)
-        if tensor is None:
-            raise FormatError(f"{self.source.path} has no tensor {name!r}.", hint=HINT)
-        kind = tensor.storage.type
+        kind = self._tensor(name).storage.type
         if kind not in FLOATS:
             raise UnsupportedError(
                 f"Tensor {name!r} of {self.source.path} is {kind}, which cannot be run.",
                 hint="Weights must be F32, F16 or BF16.",
             )
         dense, dtype = FLOATS[kind]
+        return DenseTensor(dense, self._values(name, dtype))
+
+    def stored(self, name: str) -> Bytes:
+        """The bytes of a tensor of any type, in row order."""
+        element_bytes = self._tensor(name).storage.element_bytes
+        return self._values(name, np.dtype(f"<u{element_bytes}")).reshape(-1).view(np.uint8)
+
+    def _tensor(self, name: str) -> TorchTensor:
+        if name not in self.tensors:
+            raise FormatError(f"{self.source.path} has no tensor {name!r}.", hint=HINT)
+        return self.tensors[name]
+
+    def _values(self, name: str, dtype: np.dtype[np.generic]) -> Array:
+        """Contiguous; a view of the mapped file where the tensor lies so and is aligned."""
+        tensor = self._tensor(name)
         begin = self.places[tensor.storage.key] + tensor.storage.first * dtype.itemsize
         raw = np.frombuffer(self.source.data, np.uint8, tensor.storage.num_elements * dtype.itemsize, begin)
         values = np.frombuffer(raw.tobytes(), dtype) if begin % dtype.itemsize else raw.view(dtype)
         strides = tuple(step * dtype.itemsize for step in tensor.stride)
         view = as_strided(values[tensor.offset :], tensor.shape, strides, writeable=False)
-        return DenseTensor(dense, np.ascontiguousarray(view).reshape(tensor.shape))
+        return np.ascontiguousarray(view).reshape(tensor.shape)
 
 
 def open_torch(path: Path) -> TorchCheckpoint:
