@@ -25,8 +25,7 @@ from fairway.models.loader import Model, load_model
 from fairway.runtimes.model_runner import ModelRunner
 from fairway.runtimes.native import NativeRuntime
 from fairway.runtimes.protocol import ModelInfo
-from fairway.text.chat_template import ChatTemplate, default_template
-from fairway.text.loader import load_tokenizer
+from fairway.text.loader import load_template, load_tokenizer
 from fairway.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def runtime_over(loaded: Loaded) -> NativeRuntime:
         info=_info(loaded.bundle, loaded.model, loaded.options),
         worker=Worker(loaded.engine),
         tokenizer=loaded.tokenizer,
-        template=_template(loaded.bundle, loaded.tokenizer),
+        template=load_template(loaded.bundle.chat_template, loaded.tokenizer),
         defaults=_defaults(loaded.bundle),
     )
 
@@ -131,17 +130,6 @@ def _tokenizer(bundle: Bundle) -> Tokenizer:
             f"{bundle.path} has no tokenizer.", hint="Put tokenizer.json beside the weights and try again."
         )
     return load_tokenizer(bundle.tokenizer)
-
-
-def _template(bundle: Bundle, tokenizer: Tokenizer) -> ChatTemplate:
-    def text(token_id: int | None) -> str:
-        return "" if token_id is None else tokenizer.token_text(token_id)
-
-    return ChatTemplate(
-        bundle.chat_template or default_template(tokenizer.token_id),
-        bos_token=text(tokenizer.bos_token_id),
-        eos_token=text(tokenizer.eos_token_id),
-    )
 
 
 def _limits(options: NativeOptions) -> Limits:

@@ -1,15 +1,17 @@
-"""The door: builds the right tokenizer for a bundle.
+"""The door: builds the right tokenizer and the chat template for a bundle.
 
 The rule: what a source is called decides who reads it, and nobody guesses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from fairway.errors import UnsupportedError
+from fairway.text.chat_template import ChatTemplate, default_template
 from fairway.text.gguf_tokenizer import load_gguf
 from fairway.text.huggingface_tokenizer import load_huggingface
 from fairway.text.tokenizer import Tokenizer
@@ -37,3 +39,22 @@ def load_tokenizer(source: Source) -> Tokenizer:
     if source.kind == "gguf":
         return load_gguf(source.metadata)
     raise UnsupportedError(f"Tokenizers of kind {source.kind!r} are not supported.")
+
+
+def load_template(
+    template: str | None, tokenizer: Tokenizer, *, clock: Callable[[], datetime] = datetime.now
+) -> ChatTemplate:
+    """A model's own template, or the default for one that brings none, with its tokenizer's markers.
+
+    Raises `FormatError` where the template is broken.
+    """
+
+    def text(token_id: int | None) -> str:
+        return "" if token_id is None else tokenizer.token_text(token_id)
+
+    return ChatTemplate(
+        template or default_template(tokenizer.token_id),
+        bos_token=text(tokenizer.bos_token_id),
+        eos_token=text(tokenizer.eos_token_id),
+        clock=clock,
+    )

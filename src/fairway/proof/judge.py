@@ -1,0 +1,143 @@
+"""From evidence to a verdict: one small pure function per check.
+
+Measures nothing. The rule: what is shown as figure and limit is what was compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fairway.proof.coverage import CoverageEvidence
+from fairway.proof.evidence import Evidence
+from fairway.proof.template_battery import AnsweringEvidence, TemplateEvidence
+from fairway.proof.tensor_differences import TensorEvidence
+from fairway.proof.thresholds import Thresholds
+from fairway.proof.tokenizer_battery import TokenizerEvidence
+from fairway.proof.verdict import Check, Verdict, judged, not_applicable
+
+NUM_NAMED = 5
+Judge = Callable[[Any, Thresholds], Check]
+
+
+def judge(evidence: Evidence, thresholds: Thresholds) -> Verdict:
+    """Every check in the order of `JUDGES`."""
+    checks = []
+    for field, (name, function) in JUDGES.items():
+        found = getattr(evidence, field)
+        if field in evidence.errors:
+            checks.append(Check(name, "failed", evidence.errors[field]))
+        elif found is None:
+            checks.append(not_applicable(name, evidence.notes.get(field, "not measured")))
+        else:
+            checks.append(function(found, thresholds))
+    return Verdict(tuple(checks))
+
+
+def tokenizer(found: TokenizerEvidence, _: Thresholds) -> Check:
+    details = [
+        f"{shown(row.text)} ({row.kind}): {_ids(row.source_ids)} became {_ids(row.target_ids)}"
+        for row in found.first
+    ]
+    details += [
+        f"id {row.token_id} writes {shown(row.target_text)} instead of {shown(row.source_text)}"
+        for row in found.first_pieces
+    ]
+    details += _changes(found.roles)
+    if found.num_unnormalised:
+        details.append(
+            f"{found.num_unnormalised:,} strings that are not in Unicode's composed form (NFC) differ: the "
+            "source composes them, the target's format cannot say so; compose text before it is encoded"
+        )
+    figure = f"{found.num_strings:,} strings, identical ids"
+    if not found.is_same:
+        strings = f"{found.num_differing:,} of {found.num_strings:,} strings"
+        figure = f"{strings} and {found.num_pieces_differing:,} ids differ"
+    return judged("tokenizer", found.is_same, figure, "identical", tuple(details))
+
+
+def template(found: TemplateEvidence, _: Thresholds) -> Check:
+    details = [
+        f"{row.conversation}, character {row.position}: "
+        f"{shown(row.source_text)} became {shown(row.target_text)}"
+        for row in found.first
+    ]
+    if found.source_has_one != found.target_has_one:
+        details.insert(0, f"only the {'source' if found.source_has_one else 'target'} brings a template")
+    figure = f"{found.num_conversations} prompts, identical bytes"
+    if not found.source_has_one and not found.target_has_one:
+        figure += " (neither brings a template)"
+    if found.num_differing:
+        figure = f"{found.num_differing} of {found.num_conversations} prompts differ"
+    elif details:
+        figure = "template lost" if found.source_has_one else "template added"
+    return judged("chat template", found.is_same, figure, "identical", tuple(details))
+
+
+def answering(found: AnsweringEvidence, _: Thresholds) -> Check:
+    ours, theirs = set(found.source_end_of_text_ids), set(found.target_end_of_text_ids)
+    details = _changes(found.defaults)
+    if ours != theirs:
+        details.insert(0, f"end-of-text ids: {sorted(ours)} became {sorted(theirs)}")
+    listed = ", ".join(map(str, sorted(ours))) or "none"
+    figure = f"end-of-text ids {listed}; sampling defaults agree" if not details else f"{len(details)} differ"
+    return judged("answering defaults", not details, figure, "identical", tuple(details))
+
+
+def tensors(found: TensorEvidence, _: Thresholds) -> Check:
+    details = [f"{name} is missing" for name in found.missing[:NUM_NAMED]]
+    details += [f"{name} is in the target only" for name in found.extra[:NUM_NAMED]]
+    details += [f"{name} has another shape" for name in found.misshapen[:NUM_NAMED]]
+    details += [
+        f"{row.name} ({row.source_type} to {row.target_type}): "
+        f"relative error {row.relative:.3g}, limit {row.limit:.3g}"
+        for row in found.beyond[:NUM_NAMED]
+    ]
+    count, exact = len(found.tensors), found.num_bit_exact
+    figure = f"{exact} of {count} bit-exact"
+    if exact < count:
+        worst = max(found.tensors, key=lambda row: row.relative)
+        figure += f", largest relative error {worst.relative:.3g} ({worst.target_type})"
+    if found.missing or found.extra:
+        figure += f", {len(found.missing)} missing, {len(found.extra)} extra"
+    if found.not_compared:
+        details.append(f"not compared: {', '.join(found.not_compared[:NUM_NAMED])}")
+    asked = sorted({row.limit for row in found.tensors})
+    limit = "bit-exact" if asked in ([], [0.0]) else f"at most {asked[-1]:.3g}, by type"
+    return judged("tensors", found.is_within, figure, limit, tuple(details))
+
+
+def coverage(found: CoverageEvidence, thresholds: Thresholds) -> Check:
+    if found.claim is None:
+        return not_applicable("coverage", "nothing says that this model is quantised")
+    ok = found.quantised_share >= thresholds.quantised_share
+    details = [found.claim] if ok else [found.claim, f"still floats: {', '.join(found.floats[:NUM_NAMED])}"]
+    figure = f"{found.quantised_share:.1%} of the linear layers' weights are quantised"
+    return judged("coverage", ok, figure, f"at least {thresholds.quantised_share:.0%}", tuple(details))
+
+
+JUDGES: Mapping[str, tuple[str, Judge]] = {
+    "tokenizer": ("tokenizer", tokenizer),
+    "template": ("chat template", template),
+    "answering": ("answering defaults", answering),
+    "tensors": ("tensors", tensors),
+    "coverage": ("coverage", coverage),
+}
+"""Field of `Evidence` -> name of the check and who judges it."""
+
+
+def shown(text: str, length: int = 60) -> str:
+    """A string as a reader of a terminal can see it: escaped, and cut in the middle if long."""
+    escaped = text if len(text) <= length else f"{text[: length // 2]}…{text[-length // 4 :]}"
+    return "'" + "".join(c if c.isprintable() else repr(c)[1:-1] for c in escaped) + "'"
+
+
+def _ids(ids: tuple[int, ...] | str) -> str:
+    if isinstance(ids, str):
+        return f"the refusal {ids!r}"
+    listed = " ".join(map(str, ids[:12]))
+    return f"[{listed}{' …' if len(ids) > 12 else ''}]"
+
+
+def _changes(pairs: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    return [f"{name}: {ours} became {theirs}" for name, (ours, theirs) in pairs.items()]
