@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("fairway.cli.run", "Talk to a model in the terminal, or answer one prompt."),
     "serve": ("fairway.cli.serve", "Serve one or more models over HTTP."),
     "bench": ("fairway.cli.bench", "Measure how fast a model reads and writes on this machine."),
+    "convert": ("fairway.cli.convert", "Change a model's container or types, and check every tensor."),
     "inspect": ("fairway.cli.inspect", "Say what a model file is, from its header only."),
     "cache": ("fairway.cli.cache", "List or clear the packed weights that are kept on disk."),
 }

@@ -97,6 +97,17 @@ class GgufTensors:
             part = raw[start : start + num_rows]
             yield decode_grouped(kind, part.reshape(-1), len(part), columns)
 
+    def read_rows(self, name: str, start: int, stop: int) -> WeightTensor:
+        """Some rows of what `read` gives; unpacks only those, except of GPT-2's quantised matrices."""
+        gguf_name = self._gguf_name(name)
+        file, tensor = self.places[gguf_name].file, self.places[gguf_name].tensor
+        if tensor.type.decode is None or len(tensor.info.shape) != 2 or self._is_turned(gguf_name):
+            return slice_rows(self.read(name), start, stop)
+        rows, columns = tensor.info.shape
+        raw, order = file.raw(tensor).reshape(rows, -1), self._row_order(gguf_name)
+        part = raw[start:stop] if order is None else raw[order[start:stop]]
+        return decode_grouped(tensor.type, part.reshape(-1), len(part), columns)
+
     def read_turned(self, name: str) -> WeightTensor:
         """The transpose of what `read` gives; GPT-2's matrices exactly as they are stored."""
         gguf_name = self.gguf_names.get(name, "")
@@ -159,6 +170,14 @@ class GgufTensors:
         if len(shape) != 2:
             return DenseTensor("f32", decode_float32(tensor.type, raw).reshape(shape))
         return decode_grouped(tensor.type, raw, *shape)
+
+
+def slice_rows(weight: WeightTensor, start: int, stop: int) -> WeightTensor:
+    if isinstance(weight, DenseTensor):
+        return DenseTensor(weight.type, weight.values[start:stop])
+    offsets = None if weight.offsets is None else weight.offsets[start:stop]
+    values, scales = weight.values[start:stop], weight.scales[start:stop]
+    return GroupedTensor(weight.bits, weight.group, values, scales, weight.zero, offsets)
 
 
 def _stem(gguf_name: str) -> str:

@@ -20,6 +20,7 @@ from fairway.formats.atomic import atomic_file
 from fairway.formats.gguf import DEFAULT_ALIGNMENT, MAGIC
 from fairway.formats.gguf_types import BY_NAME
 from fairway.formats.gguf_values import ARRAY, BOOL, NUMBERS, STRING
+from fairway.formats.layout import Layout, Sized
 from fairway.tensors import Array
 
 VERSION = 3
@@ -63,11 +64,8 @@ def write_gguf(
     alignment: int = DEFAULT_ALIGNMENT,
 ) -> None:
     """Writes `path` atomically. `general.alignment` is added where it is not the default."""
-    if alignment != DEFAULT_ALIGNMENT:
-        metadata = {**metadata, "general.alignment": alignment}
-    header = _header(metadata, tensors, alignment)
     with atomic_file(path) as file:
-        file.write(header + _padding(len(header), alignment))
+        file.write(gguf_layout(metadata, tensors, alignment).header)
         for name, tensor in tensors.items():
             written = sum(file.write(chunk) for chunk in tensor.chunks())
             if written != tensor.num_bytes:
@@ -75,7 +73,22 @@ def write_gguf(
             file.write(_padding(written, alignment))
 
 
-def _header(metadata: Mapping[str, MetadataValue], tensors: Mapping[str, GgufData], alignment: int) -> bytes:
+def gguf_layout(
+    metadata: Mapping[str, MetadataValue], tensors: Mapping[str, Sized], alignment: int = DEFAULT_ALIGNMENT
+) -> Layout:
+    """Where everything of a file will lie, before a byte of it is there."""
+    if alignment != DEFAULT_ALIGNMENT:
+        metadata = {**metadata, "general.alignment": alignment}
+    header = _header(metadata, tensors, alignment)
+    header += _padding(len(header), alignment)
+    offsets, end = {}, len(header)
+    for name, tensor in tensors.items():
+        offsets[name] = end
+        end += tensor.num_bytes + len(_padding(tensor.num_bytes, alignment))
+    return Layout(header, offsets, end)
+
+
+def _header(metadata: Mapping[str, MetadataValue], tensors: Mapping[str, Sized], alignment: int) -> bytes:
     parts = [MAGIC, struct.pack("<IQQ", VERSION, len(tensors), len(metadata))]
     for key, value in metadata.items():
         kind, packed = _value(value)

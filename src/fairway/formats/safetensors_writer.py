@@ -16,6 +16,7 @@ import numpy as np
 
 from fairway.errors import InternalError
 from fairway.formats.atomic import atomic_file
+from fairway.formats.layout import Layout, Sized
 from fairway.formats.safetensors import BITS
 from fairway.tensors import Array, DenseTensor
 
@@ -57,11 +58,10 @@ def write_safetensors(
     path: Path, tensors: Mapping[str, TensorData], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Writes `path` atomically. Wide types come first so that every tensor is aligned."""
-    names = sorted(tensors, key=lambda name: (-BITS[tensors[name].type], name))
-    header = _header({name: tensors[name] for name in names}, metadata)
+    layout = safetensors_layout(tensors, metadata)
     with atomic_file(path) as file:
-        file.write(len(header).to_bytes(8, "little") + header)
-        for name in names:
+        file.write(layout.header)
+        for name in layout.offsets:
             written = sum(file.write(chunk) for chunk in tensors[name].chunks())
             if written != tensors[name].num_bytes:
                 raise InternalError(
@@ -69,7 +69,19 @@ def write_safetensors(
                 )
 
 
-def _header(tensors: Mapping[str, TensorData], metadata: Mapping[str, str] | None) -> bytes:
+def safetensors_layout(tensors: Mapping[str, Sized], metadata: Mapping[str, str] | None = None) -> Layout:
+    """Where everything of a file will lie, before a byte of it is there."""
+    names = sorted(tensors, key=lambda name: (-BITS[tensors[name].type], name))
+    header = _header({name: tensors[name] for name in names}, metadata)
+    header = len(header).to_bytes(8, "little") + header
+    offsets, end = {}, len(header)
+    for name in names:
+        offsets[name] = end
+        end += tensors[name].num_bytes
+    return Layout(header, offsets, end)
+
+
+def _header(tensors: Mapping[str, Sized], metadata: Mapping[str, str] | None) -> bytes:
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     position = 0
     for name, tensor in tensors.items():

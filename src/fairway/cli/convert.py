@@ -1,0 +1,138 @@
+"""`fairway convert SRC --to FORMAT`: another container or type, every tensor checked, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fairway.cli.options import HELP, json_option
+from fairway.cli.screen import Screen, screen_for
+
+if TYPE_CHECKING:
+    from fairway.convert.job import Conversion
+    from fairway.convert.publish import Published
+    from fairway.convert.settings import ConvertSettings
+
+FORMATS = ("safetensors",)
+
+
+@click.command(context_settings=HELP)
+@click.argument("source")
+@click.option("--to", required=True, type=click.Choice(FORMATS), help="What to make of it.")
+@click.option("--type", "stored_type", default="stored", help="F32, F16 or BF16. [default: as stored]")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write. [default: named after SOURCE]")
+@click.option("--max-shard-size", default="5GB", help="Safetensors are split into files of this size.")
+@click.option("--weights-only", is_flag=True, help="Accept tensors without config and tokenizer.")
+@click.option("--force", is_flag=True, help="Replace what is there.")
+@click.option("--dry-run", is_flag=True, help="Check everything and say what would be written.")
+@json_option
+def convert(source: str, dry_run: bool, as_json: bool, **flags: Any) -> None:  # noqa: ANN401
+    """Convert SOURCE, a folder, a file or a hub id, and check every tensor of the result.
+
+    A conversion that is interrupted leaves nothing under the target's name; the same command continues it.
+    """
+    from fairway.convert.settings import ConvertSettings, parse_size
+
+    settings = ConvertSettings(
+        to=flags["to"],
+        type=stored_type(flags["stored_type"]),
+        out=flags["out"],
+        force=flags["force"],
+        max_shard_bytes=parse_size(flags["max_shard_size"]),
+        weights_only=flags["weights_only"],
+    )
+    carry_out(source, settings, dry_run=dry_run, as_json=as_json)
+
+
+def stored_type(text: str) -> str:
+    """Types are upper case, as GGUF and safetensors write them."""
+    return text.lower() if text.lower() == "stored" else text.upper()
+
+
+def carry_out(source: str, settings: ConvertSettings, *, dry_run: bool, as_json: bool) -> None:
+    """Finds the source, prepares the hop, runs it unless it is only to be shown, and tells the result."""
+    from fairway.convert import hops
+
+    screen = screen_for(as_json)
+    conversion = prepared(source, settings, screen)
+    if dry_run:
+        tell_plan(conversion, as_json)
+        return
+    for note in conversion.notes:
+        screen.note(f"Note: {note}")
+    with screen.step(f"Converted {conversion.source_name}", is_bytes=True) as progress:
+        published = hops.convert(conversion, progress)
+    tell_result(conversion, published, as_json)
+
+
+def prepared(source: str, settings: ConvertSettings, screen: Screen) -> Conversion:
+    from fairway.convert import hops
+    from fairway.formats.open import open_bundle
+    from fairway.registry.resolve import resolve
+
+    with screen.step("Found the model", is_bytes=True) as progress:
+        located = resolve(source, progress)
+        bundle = open_bundle(located.path, complete=False)
+    for warning in bundle.warnings:
+        screen.note(f"Note: {warning}")
+    name = located.name.rpartition("/")[2].partition(":")[0] if located.name else None
+    return hops.prepare(bundle, settings, name)
+
+
+def plan_dict(conversion: Conversion) -> dict[str, Any]:
+    return {
+        "hop": conversion.hop,
+        "source": str(conversion.source.path),
+        "target": str(conversion.target),
+        "num_bytes": conversion.num_bytes,
+        "num_tensors": len(conversion.jobs),
+        "types": conversion.types,
+        "lossless": conversion.is_lossless,
+        "files": [file.name for file in conversion.files],
+        "notes": list(conversion.notes),
+    }
+
+
+def tell_plan(conversion: Conversion, as_json: bool) -> None:
+    from fairway.convert.preflight import size
+
+    if as_json:
+        click.echo(json.dumps(plan_dict(conversion), indent=2))
+        return
+    types = ", ".join(f"{name} {size(num)}" for name, num in conversion.types.items())
+    kept = "every number stays as it is" if conversion.is_lossless else "numbers are rounded"
+    click.echo(f"{conversion.hop}: {conversion.source.path}")
+    written = f"{size(conversion.num_bytes)} in {len(conversion.files)} files"
+    click.echo(f"would write {conversion.target}, {written}")
+    click.echo(f"{len(conversion.jobs)} tensors ({types}); {kept}")
+    for note in conversion.notes:
+        click.echo(f"Note: {note}")
+
+
+def tell_result(conversion: Conversion, published: Published, as_json: bool) -> None:
+    from fairway.convert.preflight import size
+
+    if as_json:
+        result = {
+            "target": str(published.path),
+            "num_bytes": published.num_bytes,
+            "digest": published.digest,
+            "source_digest": published.source_digest,
+            "tensors": published.tensors,
+        }
+        click.echo(json.dumps(plan_dict(conversion) | result, indent=2))
+        return
+    click.echo(f"{published.path} {size(published.num_bytes)}")
+    for types, row in published.tensors.items():
+        click.echo(f"  {types}: {row['tensors']} tensors, {difference(row)}")
+    click.echo(f"  {published.digest}")
+
+
+def difference(row: dict[str, Any]) -> str:
+    if row["equal"]:
+        return "every number equal"
+    rms = f"rms error {row['rms_error']:.3g} ({100 * row['relative_error']:.2g} %)"
+    return f"{rms}, at most {row['max_error']:.3g}"

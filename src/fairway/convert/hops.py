@@ -1,0 +1,137 @@
+"""The table of hops, and the two calls that everything goes through: `prepare` and `convert`.
+
+    conversion = prepare(bundle, ConvertSettings(to="safetensors"))     # refuses, or knows everything
+    published = convert(conversion, progress)                           # streams, checks, publishes
+
+A hop says what goes in, what comes out and how to prepare it; running is the same for all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from fairway.convert.job import Conversion
+from fairway.convert.preflight import check_disk, check_source, check_target
+from fairway.convert.publish import Published, publish
+from fairway.convert.settings import STORED, ConvertSettings
+from fairway.convert.sidecars import copied_sidecars
+from fairway.convert.to_safetensors import check_type, common_type, float_jobs, safetensors_files
+from fairway.convert.workplace import Workplace
+from fairway.convert.write import Progress, Writing
+from fairway.errors import FairwayError, UnsupportedError
+from fairway.formats.bundle import Bundle
+from fairway.formats.gguf_types import BY_NAME
+
+Prepare: TypeAlias = Callable[[Bundle, ConvertSettings, Path], Conversion]
+FLOAT_FOLDERS = ("huggingface", "safetensors", "torch")
+TYPE_SUFFIX = re.compile(rf"[-_.](?:{'|'.join(BY_NAME)}|Q\d_K_[SML]|fp16|fp32)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One edge of the map. `sources` are containers of bundles."""
+
+    sources: tuple[str, ...]
+    target: str
+    is_folder: bool
+    prepare: Prepare
+
+    def name(self, bundle: Bundle) -> str:
+        return f"{bundle.container} -> {self.target}"
+
+
+def _folder_to_safetensors(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
+    check_type(settings.type)
+    jobs = float_jobs(bundle, settings.type)
+    files, index = safetensors_files(jobs, settings)
+    dtype = None if settings.type == STORED else common_type(jobs)
+    return Conversion(
+        hop="",
+        source=bundle,
+        source_name=bundle.name,
+        target=target,
+        is_folder=True,
+        files=files,
+        sidecars=copied_sidecars(bundle, dtype) | index,
+    )
+
+
+HOPS = (Hop(FLOAT_FOLDERS, "safetensors", is_folder=True, prepare=_folder_to_safetensors),)
+TARGETS = tuple(dict.fromkeys(hop.target for hop in HOPS))
+
+
+def find_hop(bundle: Bundle, target: str) -> Hop:
+    """Raises `UnsupportedError` naming what this bundle can become."""
+    for hop in HOPS:
+        if hop.target == target and bundle.container in hop.sources:
+            return hop
+    possible = [hop.target for hop in HOPS if bundle.container in hop.sources]
+    raise UnsupportedError(
+        f"There is no way from {bundle.container} to {target} yet.",
+        hint=f"Possible: --to {', '.join(possible)}." if possible else f"Convert {_containers()}.",
+    )
+
+
+def _containers() -> str:
+    return ", ".join(dict.fromkeys(container for hop in HOPS for container in hop.sources))
+
+
+def prepare(bundle: Bundle, settings: ConvertSettings, name: str | None = None) -> Conversion:
+    """The pre-flight: everything that can be refused is refused here, and nothing is written.
+
+    `name` is what the source is called, where its path does not say so (a hub's cache).
+    """
+    check_source(bundle, settings)
+    hop = find_hop(bundle, settings.to)
+    name = name or source_name(bundle)
+    target = settings.out or Path(default_name(name, settings, is_folder=hop.is_folder))
+    target = target.expanduser()
+    check_target(bundle, target, force=settings.force)
+    conversion = hop.prepare(bundle, settings, target)
+    choices = _choices(settings) | dict(conversion.settings)
+    conversion = replace(conversion, hop=hop.name(bundle), source_name=name, settings=choices)
+    check_disk(conversion)
+    return conversion
+
+
+def _choices(settings: ConvertSettings) -> dict[str, Any]:
+    """Where it is written is no property of what is written."""
+    chosen: dict[str, Any] = {"to": settings.to, "type": settings.type}
+    return chosen | ({"weights_only": True} if settings.weights_only else {})
+
+
+def source_name(bundle: Bundle) -> str:
+    """Without an ending or a type: "model-Q8_0.gguf" is a model."""
+    path = bundle.path.resolve()
+    if path.is_dir():
+        return path.name
+    is_plain = path.name.endswith(".index.json") or path.stem in ("model", "pytorch_model")
+    name = path.parent.name if is_plain else path.stem
+    return TYPE_SUFFIX.sub("", name) or name
+
+
+def default_name(name: str, settings: ConvertSettings, *, is_folder: bool) -> str:
+    """model-Q4_K_M.gguf; a folder is named after its type, or after what it holds."""
+    if is_folder:
+        return f"{name}-{settings.to if settings.type == STORED else settings.type}"
+    return f"{name}-{settings.type}.{settings.to}"
+
+
+def convert(conversion: Conversion, progress: Progress | None = None) -> Published:
+    """Runs a prepared conversion, or continues one that was cut off. The target appears whole or not at all.
+
+    What was written stays for the next run, except where the source itself is the reason for the failure.
+    """
+    place = Workplace(conversion)
+    with place.locked():
+        try:
+            checked = Writing(conversion, place, progress).run()
+            return publish(conversion, place, checked)
+        except FairwayError as error:
+            if error.exit_code in (1, 3, 4):
+                place.remove()
+            raise

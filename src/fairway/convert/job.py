@@ -1,0 +1,112 @@
+"""What a conversion is before it runs: files, where each tensor will lie in them, and how its bytes are made.
+
+Everything is known before a byte is written: so it can be refused, shown, cut off and continued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fairway.convert.encode import encode, is_exact, num_bytes
+from fairway.convert.rows import TensorRows
+from fairway.formats.bundle import Bundle
+from fairway.formats.floats import Bytes
+from fairway.formats.layout import Layout
+from fairway.tensors import F32
+
+
+@dataclass(frozen=True)
+class TensorJob:
+    """One tensor of the output. Rows are the source's, unless `arrange` moves them."""
+
+    name: str
+    """In the file's own spelling."""
+    target: str
+    """In the output opened as a bundle, where it is compared with the source."""
+    source: str
+    rows: TensorRows
+    type: str
+    shape: tuple[int, ...]
+    arrange: Callable[[F32], F32] | None = None
+    """Values of the whole tensor as the file wants them, where they are not the source's row by row."""
+    is_exact: bool = True
+    """Whether the output must hold the very numbers of the source."""
+
+    @property
+    def num_bytes(self) -> int:
+        return num_bytes(self.type, self.rows.info.num_elements)
+
+    @property
+    def is_copy(self) -> bool:
+        """The stored bytes are taken as they are."""
+        return self.type == self.rows.info.type and self.arrange is None
+
+    @property
+    def slices(self) -> list[tuple[int, int]]:
+        return self.rows.slices if self.arrange is None else [(0, self.rows.num_rows)]
+
+    def produce(self, start: int, stop: int) -> Bytes:
+        """The output's bytes for some rows."""
+        if self.is_copy:
+            return self.rows.stored(start, stop)
+        values = self.rows.floats(start, stop)
+        return encode(values if self.arrange is None else self.arrange(values), self.type, self.source)
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """One file with tensors. `name` is relative to the output; `layout` says where they lie."""
+
+    name: str
+    layout: Layout
+    jobs: tuple[TensorJob, ...]
+    lineage_space: tuple[int, int] | None = None
+    """Where a single file keeps its lineage: first byte and size, filled with spaces."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A hop ready to run: it passed the pre-flight, and nothing has been written."""
+
+    hop: str
+    source: Bundle
+    source_name: str
+    target: Path
+    is_folder: bool
+    files: tuple[OutputFile, ...]
+    sidecars: Mapping[str, bytes] = field(default_factory=dict)
+    """Small files of a folder, by name."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the user chose, for the lineage."""
+    notes: tuple[str, ...] = ()
+    """What a user should know although it is no obstacle."""
+
+    @property
+    def jobs(self) -> tuple[TensorJob, ...]:
+        return tuple(job for file in self.files for job in file.jobs)
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(file.layout.size for file in self.files) + sum(map(len, self.sidecars.values()))
+
+    @property
+    def types(self) -> dict[str, int]:
+        """Stored type of the output -> bytes."""
+        found: dict[str, int] = {}
+        for job in self.jobs:
+            found[job.type] = found.get(job.type, 0) + job.num_bytes
+        return found
+
+    @property
+    def is_lossless(self) -> bool:
+        return all(job.is_exact for job in self.jobs)
+
+
+def job_of(bundle: Bundle, name: str, stored_type: str) -> TensorJob:
+    """A tensor that keeps its name, shape and row order."""
+    rows = TensorRows(bundle, name)
+    exact = is_exact(rows.info.type, stored_type)
+    return TensorJob(name, name, name, rows, stored_type, rows.info.shape, is_exact=exact)

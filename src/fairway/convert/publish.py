@@ -1,0 +1,112 @@
+"""The last step of every hop, and the only one that gives an output its name.
+
+Proofs are run here, over the source and the output as it lies in its workplace; their summary goes into
+the lineage, inside the output. Rule: what was not proved, or not accepted by name, is not published.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fairway import __version__
+from fairway.convert.check import Checked, by_type
+from fairway.convert.job import Conversion
+from fairway.convert.workplace import Workplace
+from fairway.errors import InternalError
+from fairway.formats.bundle import Bundle
+from fairway.formats.digest import bytes_digest, digest_of_parts, tensor_bytes
+from fairway.formats.lineage import FILE_NAME, Lineage, Origin, Step, now
+from fairway.formats.open import open_bundle
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a hop made."""
+
+    path: Path
+    num_bytes: int
+    digest: str
+    source_digest: str
+    tensors: dict[str, dict[str, Any]]
+    """"BF16 -> Q4_K" -> how many tensors, and how far they are from the source."""
+
+
+def publish(conversion: Conversion, place: Workplace, checked: Sequence[Checked]) -> Published:
+    """Proves, records the lineage, makes it durable, and renames."""
+    output = open_bundle(place.output, complete=False)
+    proof = {"tensors": by_type(checked)}
+    digest = _digest(output, {job.target: each.digest for job, each in _pairs(conversion, checked)})
+    source_digest = _digest(
+        conversion.source, {job.source: each.source_digest for job, each in _pairs(conversion, checked)}
+    )
+    lineage = _lineage(conversion, digest, source_digest, proof)
+    record(conversion, place, lineage)
+    num_bytes = sum(path.stat().st_size for path in place.content.rglob("*") if path.is_file())
+    _make_durable(place.content)
+    _rename(place, conversion.target)
+    return Published(conversion.target, num_bytes, digest, source_digest, proof["tensors"])
+
+
+def record(conversion: Conversion, place: Workplace, lineage: Lineage) -> None:
+    """`fairway.json` in a folder; in a file the space that its layout keeps for it."""
+    if conversion.is_folder:
+        (place.output / FILE_NAME).write_text(lineage.to_json() + "\n", "utf-8")
+        return
+    [file] = conversion.files
+    if file.lineage_space is None:
+        raise InternalError(f"{file.name} has no place for its lineage.")
+    begin, size = file.lineage_space
+    text = lineage.to_json().encode("utf-8")
+    if len(text) > size:
+        raise InternalError(f"The lineage has {len(text)} bytes, {file.name} keeps {size} for it.")
+    with place.output.open("r+b") as out:
+        out.seek(begin)
+        out.write(text.ljust(size))
+
+
+def _pairs(conversion: Conversion, checked: Sequence[Checked]) -> list[tuple[Any, Checked]]:
+    return list(zip(conversion.jobs, checked, strict=True))
+
+
+def _digest(bundle: Bundle, known: dict[str, str]) -> str:
+    """Of the bundle; tensors that no job read, such as old buffers, are hashed now."""
+    rest = [name for name in bundle.tensors.infos if name not in known]
+    hashed = {name: bytes_digest(tensor_bytes(bundle, name)) for name in rest}
+    return digest_of_parts(bundle, known | hashed).value
+
+
+def _lineage(conversion: Conversion, digest: str, source_digest: str, proof: dict[str, Any]) -> Lineage:
+    source = conversion.source
+    step = Step(
+        hop=conversion.hop,
+        sources=(Origin(conversion.source_name, source.container, source_digest),),
+        settings=conversion.settings,
+        tools={"fairway": __version__, "numpy": np.__version__},
+        made=now(),
+        proof=proof,
+    )
+    return Lineage(digest, (source.lineage or Lineage()).then(step))
+
+
+def _make_durable(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _rename(place: Workplace, target: Path) -> None:
+    """One rename for a new target or a file; a folder that is replaced steps aside first."""
+    old = place.folder / "replaced"
+    if target.is_dir() and not target.is_symlink():
+        target.rename(old)
+    place.output.replace(target)
+    shutil.rmtree(old, ignore_errors=True)
+    place.remove()

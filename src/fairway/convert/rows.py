@@ -1,0 +1,74 @@
+"""A tensor's rows, some at a time, whatever it is stored as.
+
+A vector counts as one row; what has more than two dimensions keeps its first as rows. Rule: nothing is
+held longer than its job lasts, and a mapped file is read only where rows are asked for.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from fairway.formats.bundle import Bundle, StoredTensors
+from fairway.formats.digest import tensor_bytes
+from fairway.formats.floats import FLOATS, Bytes
+from fairway.formats.gguf_tensors import GgufTensors, slice_rows
+from fairway.models.conversion import floats_of
+from fairway.tensors import F32, WeightTensor
+
+SLICE_WEIGHTS = 1 << 20
+"""Weights that one thread works on at once: 4 MiB in float32."""
+
+
+class TensorRows:
+    """Rows of one tensor of a bundle, by its Hugging Face name. Any thread may ask."""
+
+    def __init__(self, bundle: Bundle, name: str) -> None:
+        self.bundle, self.name = bundle, name
+        self.info = bundle.tensors.infos[name]
+        shape = self.info.shape
+        self.num_rows = shape[0] if len(shape) > 1 else 1
+        self.columns = prod(shape[1:]) if len(shape) > 1 else prod(shape)
+        self.is_float = self.info.type in FLOATS
+        self._whole: WeightTensor | None = None
+
+    @property
+    def slices(self) -> list[tuple[int, int]]:
+        """Where a job is cut: (first row, row after the last)."""
+        step = max(1, SLICE_WEIGHTS // max(1, self.columns))
+        return [(start, min(start + step, self.num_rows)) for start in range(0, self.num_rows, step)]
+
+    def weights(self, start: int, stop: int) -> WeightTensor:
+        """As stored; [stop - start, columns] for what has two dimensions or more."""
+        tensors = self.bundle.tensors
+        if isinstance(tensors, GgufTensors) and not self.is_float and len(self.info.shape) > 1:
+            return tensors.read_rows(self.name, start, stop)
+        whole = self._whole
+        if whole is None:
+            whole = self._whole = tensors.read(self.name)
+        return slice_rows(whole, start, stop) if len(whole.shape) > 1 else whole
+
+    def floats(self, start: int, stop: int) -> F32:
+        """float32 [stop - start, columns], in memory of its own."""
+        return floats_of(self.weights(start, stop)).reshape(stop - start, -1)
+
+    def stored(self, start: int, stop: int) -> Bytes:
+        """The bytes of rows as stored, uint8."""
+        if self.is_float:
+            values = self.weights(start, stop).values
+            return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        raw = tensor_bytes(self.bundle, self.name)
+        row_bytes = len(raw) // max(1, self.num_rows)
+        return raw[start * row_bytes : stop * row_bytes]
+
+    def close(self) -> None:
+        """Lets go of what was read."""
+        self._whole = None
+        for source in self.bundle.sources:
+            source.release()
+
+
+def is_stored(bundle: Bundle) -> bool:
+    """Whether the bundle lies in files, so that its bytes can be copied."""
+    return isinstance(bundle.tensors, StoredTensors)

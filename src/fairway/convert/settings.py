@@ -1,0 +1,41 @@
+"""What a user chooses about a conversion."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairway.errors import SettingsError
+
+UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
+STORED = "stored"
+"""The type that changes nothing."""
+
+
+@dataclass(frozen=True)
+class ConvertSettings:
+    """The default of every field is what most people want."""
+
+    to: str
+    """A key of `hops.TARGETS`."""
+    type: str = STORED
+    """A stored type or a mix of them, upper case: "BF16", "Q4_K_M"; "stored" keeps what there is."""
+    out: Path | None = None
+    """None: a name made from the source's and the type, in the current folder."""
+    force: bool = False
+    """Replace a target that exists."""
+    max_shard_bytes: int = 5 * 10**9
+    weights_only: bool = False
+    """Convert tensors that come without config and tokenizer."""
+
+
+def parse_size(text: str) -> int:
+    """ "5GB", "500 MiB" or a number of bytes."""
+    match = SIZE.fullmatch(text.strip().lower())
+    if match is None or match[2] not in UNITS or float(match[1]) <= 0:
+        raise SettingsError(
+            f"{text!r} is not a size.", hint="Write it like 5GB or 500MiB.", param="max_shard_size"
+        )
+    return int(float(match[1]) * UNITS[match[2]])

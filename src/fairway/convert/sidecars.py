@@ -1,0 +1,55 @@
+"""The small files that travel beside the weights of a folder, copied as they are.
+
+A table of names: a folder may hold anything, and only what belongs to a model is taken along.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fairway.formats.bundle import Bundle
+from fairway.formats.json_text import read_object
+from fairway.formats.pooling import MODULES
+from fairway.formats.sidecars import TOKENIZER_FILES
+from fairway.formats.source import Source
+
+NAMES = (
+    "config.json", "generation_config.json", *TOKENIZER_FILES, "chat_template.jinja", "chat_template.json",
+    "preprocessor_config.json", "processor_config.json", MODULES, "sentence_bert_config.json",
+    "config_sentence_transformers.json", "1_Pooling/config.json", "README.md", "LICENSE", "LICENSE.txt",
+    "LICENSE.md", "LICENCE", "COPYING", "NOTICE",
+)  # fmt: skip
+MAX_BYTES = 256 << 20
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+DTYPE_KEYS = ("dtype", "torch_dtype")
+
+
+def copied_sidecars(bundle: Bundle, dtype: str | None) -> dict[str, bytes]:
+    """What lies beside the weights; `dtype` is a stored type that config.json should now state."""
+    folder = bundle.path if bundle.path.is_dir() else bundle.path.parent
+    found = {name: read_bytes(folder / name) for name in NAMES if (folder / name).is_file()}
+    if dtype in DTYPES and "config.json" in found:
+        config = read_object(folder / "config.json")
+        if any(config.get(key) != DTYPES[dtype] for key in DTYPE_KEYS if key in config):
+            found["config.json"] = as_json(with_dtype(config, dtype))
+    return found
+
+
+def with_dtype(config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+    """Both spellings of the key, where the config has them, here and in a text_config."""
+    changed = {key: DTYPES[dtype] if key in DTYPE_KEYS else value for key, value in config.items()}
+    if isinstance(inner := changed.get("text_config"), dict):
+        changed["text_config"] = with_dtype(inner, dtype)
+    return changed
+
+
+def as_json(value: object) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def read_bytes(path: Path) -> bytes:
+    source = Source(path)
+    return source.read(0, min(source.size, MAX_BYTES))

@@ -1,0 +1,69 @@
+"""`fairway convert` from the command line: names, plans, reports and refusals."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fairway.cli.main import run
+from fairway.formats.open import open_bundle
+from fairway.formats.safetensors_writer import tensor_data, write_safetensors
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "small"
+    folder.mkdir()
+    values = np.linspace(-1, 1, 320, dtype=np.float32).reshape(10, 32)
+    write_safetensors(folder / "model.safetensors", {"model.embed_tokens.weight": tensor_data(values)})
+    config = {"model_type": "llama", "hidden_size": 32, "eos_token_id": 3, "dtype": "float32"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").write_text(json.dumps({"added_tokens": [], "model": {}}))
+    return folder
+
+
+def test_the_first_command_needs_no_name(model, tmp_path, capsys):
+    assert run(["convert", str(model), "--to", "safetensors", "--type", "bf16"]) == 0
+    assert open_bundle(tmp_path / "small-BF16").tensors.infos["model.embed_tokens.weight"].type == "BF16"
+    out = capsys.readouterr().out
+    assert "small-BF16" in out
+    assert "F32 -> BF16: 1 tensors, rms error" in out
+    assert "sha256:" in out
+
+
+def test_json_says_everything(model, tmp_path, capsys):
+    assert run(["convert", str(model), "--to", "safetensors", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["target"] == "small-safetensors"
+    assert report["digest"] == report["source_digest"]
+    assert report["tensors"] == {"F32 -> F32": {"tensors": 1, "elements": 320, "equal": True}}
+
+
+def test_dry_run_shows_the_plan_and_writes_nothing(model, tmp_path, capsys):
+    before = sorted(tmp_path.rglob("*"))
+    assert run(["convert", str(model), "--to", "safetensors", "--dry-run"]) == 0
+    plain = capsys.readouterr().out
+    assert "would write small-safetensors" in plain
+    assert "every number stays as it is" in plain
+    assert run(["convert", str(model), "--to", "safetensors", "--type", "f16", "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["types"], plan["lossless"]) == ({"F16": 640}, False)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere", "--to", "safetensors"], "nowhere"),
+        (["small", "--to", "gold"], "gold"),
+        (["small", "--to", "safetensors", "--type", "q9"], "Q9"),
+        (["small", "--to", "safetensors", "--max-shard-size", "much"], "is not a size"),
+        (["small", "--to", "safetensors", "--out", "small"], "what is being converted"),
+    ],
+)
+def test_refusals_are_one_sentence(model, capsys, arguments, words):
+    assert run(["convert", *arguments]) != 0
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Traceback" not in error

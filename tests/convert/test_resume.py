@@ -1,0 +1,194 @@
+"""A conversion that is killed leaves no target, and the next run continues it to the very same bytes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from model_folders import converted
+
+from fairway.convert.workplace import Workplace
+from fairway.convert.write import Writing
+from fairway.errors import Busy, DoesNotFit, InternalError
+
+KILLED_BY_ITSELF = """
+import os, signal, sys
+from fairway.cli.main import run
+from fairway.convert import publish, workplace
+place = workplace.Workplace
+def dies_after(count, function):
+    calls = []
+    def wrapped(*arguments):
+        calls.append(function(*arguments))
+        if len(calls) >= count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return calls[-1]
+    return wrapped
+moment, count = sys.argv[1], int(sys.argv[2])
+if moment == "note":
+    place.note = dies_after(count, place.note)
+elif moment == "begin":
+    place.begin = dies_after(count, place.begin)
+else:
+    setattr(publish, moment, dies_after(count, getattr(publish, moment)))
+run(sys.argv[3:])
+"""
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+MOMENTS = [("begin", 1), ("note", 1), ("note", 7), ("note", 21), ("record", 1), ("_make_durable", 1)]
+
+
+def files_of(path: Path) -> dict[str, bytes]:
+    """Everything but the record of when it was made."""
+    if path.is_file():
+        return {"": path.read_bytes()}
+    found = {str(each.relative_to(path)): each.read_bytes() for each in path.rglob("*") if each.is_file()}
+    found.pop("fairway.json")
+    return found
+
+
+def killed(moment: str, count: int, *arguments: object) -> None:
+    command = [sys.executable, "-c", KILLED_BY_ITSELF, moment, str(count), "convert", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=100, env=ENVIRONMENT)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+@pytest.mark.parametrize(("moment", "count"), MOMENTS)
+def test_killed_then_continued(model, tmp_path, monkeypatch, moment, count):
+    target = tmp_path / "out"
+    killed(moment, count, model, "--to", "safetensors", "--type", "bf16", "--out", target)
+    assert not target.exists()
+    written = []
+    note = Workplace.note
+    monkeypatch.setattr(Workplace, "note", lambda self, row: (written.append(row.name), note(self, row)))
+    converted(model, "safetensors", target, type="BF16")
+    total = 21
+    assert len(written) == total - (count if moment == "note" else 0 if moment == "begin" else total)
+    converted(model, "safetensors", tmp_path / "whole", type="BF16")
+    assert files_of(target) == files_of(tmp_path / "whole")
+    assert not (tmp_path / ".out.partial").exists()
+
+
+def test_killed_from_outside_at_any_time(model, tmp_path):
+    """Whenever the kill comes: the target is either whole or not there."""
+    target = tmp_path / "out"
+    command = [sys.executable, "-m", "fairway", "convert", str(model), "--to", "safetensors", "--force"]
+    converted(model, "safetensors", tmp_path / "whole")
+    for delay_s in (0.2, 0.3, 0.35, 0.4, 0.5):
+        with subprocess.Popen(
+            [*command, "--out", str(target)], stderr=subprocess.PIPE, env=ENVIRONMENT
+        ) as process:
+            time.sleep(delay_s)
+            process.send_signal(signal.SIGKILL)
+        if target.exists():
+            assert files_of(target) == files_of(tmp_path / "whole")
+    converted(model, "safetensors", target, force=True)
+    assert files_of(target) == files_of(tmp_path / "whole")
+
+
+def test_bytes_that_changed_after_the_kill_are_written_again(model, tmp_path):
+    """The journal is not believed: what it lists is hashed."""
+    target = tmp_path / "out"
+    killed("note", 9, model, "--to", "safetensors", "--out", target)
+    [file] = (tmp_path / ".out.partial" / "content").glob("*.safetensors")
+    raw = bytearray(file.read_bytes())
+    header = 8 + int.from_bytes(raw[:8], "little")
+    raw[header + 5] ^= 0xFF
+    file.write_bytes(raw)
+    converted(model, "safetensors", target)
+    converted(model, "safetensors", tmp_path / "whole")
+    assert files_of(target) == files_of(tmp_path / "whole")
+
+
+def test_half_a_line_in_the_journal_is_no_line(model, tmp_path):
+    target = tmp_path / "out"
+    killed("note", 5, model, "--to", "safetensors", "--out", target)
+    with (tmp_path / ".out.partial" / "journal.jsonl").open("ab") as journal:
+        journal.write(b'{"name": "model.no')
+    converted(model, "safetensors", target)
+
+
+@pytest.mark.parametrize("change", ["settings", "source"])
+def test_another_conversion_starts_over(model, tmp_path, monkeypatch, change):
+    target = tmp_path / "out"
+    killed("note", 9, model, "--to", "safetensors", "--out", target)
+    if change == "source":
+        raw = bytearray((model / "model.safetensors").read_bytes())
+        raw[-3] ^= 0x55
+        (model / "model.safetensors").write_bytes(raw)
+    written = []
+    note = Workplace.note
+    monkeypatch.setattr(Workplace, "note", lambda self, row: (written.append(row.name), note(self, row)))
+    converted(model, "safetensors", target, type="BF16" if change == "settings" else "stored")
+    assert len(written) == 21
+
+
+def test_interrupted_by_hand_is_continued_too(model, tmp_path, monkeypatch):
+    def interrupted(self, row):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Workplace, "note", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        converted(model, "safetensors", tmp_path / "out")
+    assert (tmp_path / ".out.partial").is_dir()
+    monkeypatch.undo()
+    converted(model, "safetensors", tmp_path / "out")
+
+
+def test_two_at_once_are_one_too_many(model, tmp_path, monkeypatch):
+    run = Writing.run
+
+    def second_meanwhile(self):
+        with pytest.raises(Busy, match="Another process is writing"):
+            converted(model, "safetensors", tmp_path / "out")
+        return run(self)
+
+    monkeypatch.setattr(Writing, "run", second_meanwhile)
+    converted(model, "safetensors", tmp_path / "out")
+
+
+def test_a_disk_that_fills_up_says_so_and_can_go_on(model, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(DoesNotFit, match="is full") as caught:
+        converted(model, "safetensors", tmp_path / "out")
+    assert "continues" in caught.value.hint
+    monkeypatch.undo()
+    converted(model, "safetensors", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["F32", "BF16"])
+def test_a_disk_that_lies_is_found_out(model, tmp_path, monkeypatch, kind):
+    """Nothing is published when what is read back is not what was written."""
+    pwrite = os.pwrite
+    fd_size = 1000
+
+    def lossy(descriptor, data, offset):
+        changed = bytearray(data)
+        if len(changed) > fd_size:
+            changed[7] ^= 0x40
+        return pwrite(descriptor, bytes(changed), offset)
+
+    monkeypatch.setattr(os, "pwrite", lossy)
+    if kind == "F32":
+        with pytest.raises(InternalError, match="read back other than it was written"):
+            converted(model, "safetensors", tmp_path / "out", type=kind)
+        assert not (tmp_path / "out").exists()
+        assert not (tmp_path / ".out.partial").exists()
+    else:
+        report = converted(model, "safetensors", tmp_path / "out", type=kind)
+        assert report.tensors["F32 -> BF16"]["relative_error"] > 1
+
+
+def test_a_target_that_is_replaced_keeps_its_old_self_until_the_end(model, tmp_path, monkeypatch):
+    target = tmp_path / "out"
+    converted(model, "safetensors", target)
+    before = files_of(target)
+    killed("note", 3, model, "--to", "safetensors", "--type", "f16", "--out", target, "--force")
+    assert files_of(target) == before
+    converted(model, "safetensors", target, type="F16", force=True)
+    assert files_of(target) != before
