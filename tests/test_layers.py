@@ -10,7 +10,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "fairway"
 # Bottom first. A package may import from lower rows and from itself, never from its own row or above.
 LAYERS = [
     {"errors", "settings", "tensors"},
-    {"kernels", "formats", "text", "registry", "builtin"},
+    {"kernels", "text", "registry", "builtin"},
+    {"formats"},
     {"models"},
     {"quantize", "proof"},
     {"convert"},

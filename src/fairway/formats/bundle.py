@@ -111,6 +111,29 @@ class GenerationDefaults:
 
 
 @dataclass(frozen=True)
+class Preset:
+    """What a Modelfile puts around a model; None and () mean not stated."""
+
+    system: str | None = None
+    """Told to the model before a conversation that brings no system message of its own."""
+    messages: tuple[tuple[str, str], ...] = ()
+    """(role, content), before every conversation."""
+    stop: tuple[str, ...] = ()
+    """Each ends an answer, beside the stop strings of the request."""
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    context: int | None = None
+    """In tokens; a flag overrides it."""
+    adapters: tuple[Path, ...] = ()
+    """LoRA files to be merged before the model is run."""
+    ollama_template: str | None = None
+    """TEMPLATE as it was written; `Bundle.chat_template` is the same in Jinja."""
+    requires: str | None = None
+    """The version of Ollama that the Modelfile asks for."""
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A model with everything it needs to answer."""
 
@@ -127,6 +150,8 @@ class Bundle:
     licence: str | None = None
     sources: tuple[Source, ...] = ()
     """The files that hold the tensors; none where they are made in memory."""
+    preset: Preset | None = None
+    """What a Modelfile adds to the model that it names."""
     pooling: Pooling | None = None
     """Of an embedding model: how its tokens' vectors become one."""
     lineage: Lineage | None = None

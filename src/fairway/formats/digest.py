@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fairway.formats.bundle import Bundle, StoredTensors, TensorInfo, TokenizerSource
+from fairway.formats.bundle import Bundle, Preset, StoredTensors, TensorInfo, TokenizerSource
 from fairway.formats.floats import Bytes
 from fairway.formats.json_text import read_object
 from fairway.formats.source import Source
@@ -72,7 +72,17 @@ def digest_of_parts(bundle: Bundle, tensor_digests: Mapping[str, str]) -> Conten
         "pooling": json_digest(asdict(bundle.pooling) if bundle.pooling else None),
         "licence": json_digest(bundle.licence),
     }
+    if bundle.preset is not None:
+        parts["preset"] = json_digest(asdict(bundle.preset) | {"adapters": _adapters(bundle.preset)})
     return ContentDigest(PREFIX + json_digest(parts), parts)
+
+
+def _adapters(preset: Preset) -> list[str]:
+    """By what lies there, not where it lies."""
+    files = [
+        file for path in preset.adapters for file in (sorted(path.glob("*")) if path.is_dir() else [path])
+    ]
+    return [hashlib.sha256(Source(file).data).hexdigest() for file in files if file.is_file()]
 
 
 def weights_digest(infos: Mapping[str, TensorInfo], tensor_digests: Mapping[str, str]) -> str:

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairway.errors import FairwayError, FormatError, UnsupportedError
+from fairway.formats.modelfile import looks_like_modelfile
 from fairway.formats.pickle_values import NOT_EXECUTED
 from fairway.formats.source import Source
 from fairway.formats.torch_archive import BROKEN_ZIP
 
 HEAD_BYTES = 64 << 10
+MODELFILE_BYTES = 4 << 10
 MAX_OPCODES = 20_000
 TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """The pickle of a magic number with which torch.save began before it wrote zip archives."""
@@ -77,6 +79,8 @@ def identify(path: Path) -> Kind:
         return Kind("empty", "an empty file")
     if _looks_like_safetensors(head, source.size):
         return Kind("safetensors", "a safetensors file")
+    if looks_like_modelfile(path, head[:MODELFILE_BYTES]):
+        return Kind("modelfile", "an Ollama Modelfile")
     for magic, name, words in SIGNATURES:
         if head.startswith(magic):
             return _closer(Kind(name, words), path, head)

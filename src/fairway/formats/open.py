@@ -16,7 +16,9 @@ from fairway.formats.gguf_types import BY_NAME
 from fairway.formats.identify import identify
 from fairway.formats.licence import folder_licence
 from fairway.formats.lineage import Lineage, read_lineage
+from fairway.formats.modelfile import FILE_NAME
 from fairway.formats.open_gguf import gguf_bundle
+from fairway.formats.open_modelfile import modelfile_bundle
 from fairway.formats.pooling import folder_pooling
 from fairway.formats.safetensors import open_safetensors
 from fairway.formats.shards import INDEX_SUFFIXES, open_shards
@@ -30,7 +32,7 @@ NOT_WEIGHTS = {"training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer
 
 
 def open_bundle(path: Path | str, *, complete: bool = True) -> Bundle:
-    """A Hugging Face folder, a safetensors, PyTorch or GGUF file, or the index of a sharded one.
+    """A Hugging Face folder, a safetensors, PyTorch or GGUF file, the index of a sharded one, or a Modelfile.
 
     With `complete`, a model that cannot answer (no config, no tokenizer, weights of a type that
     cannot be run) is an error; without, it is opened as far as its headers go, for listing. Raises
@@ -67,6 +69,8 @@ def _open_folder(folder: Path) -> Bundle:
         raise _several(folder, ggufs)
     if pickles:
         return _unpickled(_with_sidecars(folder, _pickled(folder, files, pickles)))
+    if FILE_NAME in files:
+        return _from_modelfile(folder / FILE_NAME)
     raise FormatError(
         f"{folder} holds no weights: no .safetensors, .gguf or .bin file.",
         hint="Name a folder downloaded from a model hub, or a .gguf file.",
@@ -127,6 +131,8 @@ def _open_file(path: Path) -> Bundle:
         bundle = _unpickled(_with_sidecars(path.parent, open_shards(path)))
         return replace(bundle, path=path, container="torch")
     kind = identify(path)
+    if kind.format == "modelfile":
+        return _from_modelfile(path)
     if kind.format == "gguf":
         return gguf_bundle(path)
     if kind.format == "safetensors":
@@ -136,6 +142,11 @@ def _open_file(path: Path) -> Bundle:
         bundle = _unpickled(_with_sidecars(path.parent, open_torch(path)))
         return replace(bundle, path=path, name=path.stem, container="torch")
     raise kind.refusal(path)
+
+
+def _from_modelfile(path: Path) -> Bundle:
+    """What FROM names may be anything but another Modelfile."""
+    return modelfile_bundle(path, lambda base: open_bundle(base, complete=False))
 
 
 def _with_sidecars(folder: Path, tensors: FileTensors) -> Bundle:
@@ -169,6 +180,11 @@ def _lineage(folder: Path) -> tuple[Lineage | None, tuple[str, ...]]:
 
 def obstacle(bundle: Bundle) -> FairwayError | None:
     """Why this model cannot answer as it lies there, or None."""
+    if bundle.preset is not None and bundle.preset.adapters:
+        return UnsupportedError(
+            f"{bundle.path} puts the adapter {bundle.preset.adapters[0].name} on its model.",
+            hint="Merge it into the model first, and name the result in FROM.",
+        )
     if _is_adapter(bundle):
         return UnsupportedError(
             f"{bundle.path} is an adapter for another model, not a model.",

@@ -7,7 +7,7 @@ The rule: what it plans fits, or `DoesNotFit` says both numbers and the cheapest
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fairway.errors import DoesNotFit
 from fairway.formats.bundle import Bundle
@@ -46,6 +46,8 @@ SMALLER_KV: Mapping[CacheType, tuple[CacheType, ...]] = {"f32": ("f16", "int8"),
 def plan(bundle: Bundle, machine: Machine, settings: PlanSettings) -> Plan:
     """Raises `UnsupportedError` for what cannot run, `DoesNotFit`, or `SettingsError`."""
     config = read_config(bundle.config, bundle.config_name)
+    if settings.context is None and bundle.preset is not None and bundle.preset.context is not None:
+        settings = replace(settings, context=min(max(bundle.preset.context, 16), config.max_context))
     served_context(config, settings.context)
     return Planner(bundle, config, machine, settings).plan()
 

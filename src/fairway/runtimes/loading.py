@@ -18,7 +18,7 @@ from fairway.engine.limits import EngineSettings
 from fairway.engine.sampling_params import SamplingParams
 from fairway.engine.worker import Worker
 from fairway.errors import FormatError
-from fairway.formats.bundle import Bundle
+from fairway.formats.bundle import Bundle, Preset
 from fairway.kernels.program import CacheType, Limits
 from fairway.kernels.select import select_backend
 from fairway.models.loader import Model, load_model
@@ -106,6 +106,7 @@ def runtime_over(loaded: Loaded) -> NativeRuntime:
         tokenizer=loaded.tokenizer,
         template=load_template(loaded.bundle.chat_template, loaded.tokenizer),
         defaults=_defaults(loaded.bundle),
+        preset=loaded.bundle.preset,
     )
 
 
@@ -158,7 +159,7 @@ def _info(bundle: Bundle, model: Model, options: NativeOptions) -> ModelInfo:
 
 
 def _defaults(bundle: Bundle) -> SamplingParams:
-    stated = bundle.generation
+    stated, preset = bundle.generation, bundle.preset or Preset()
     given = {
         "temperature": stated.temperature,
         "top_k": stated.top_k,
@@ -166,6 +167,9 @@ def _defaults(bundle: Bundle) -> SamplingParams:
         "min_p": stated.min_p,
         "repetition_penalty": stated.repetition_penalty,
         "max_tokens": stated.max_tokens,
+        "seed": preset.seed,
+        "presence_penalty": preset.presence_penalty,
+        "frequency_penalty": preset.frequency_penalty,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     return SamplingParams(**chosen, end_of_text_ids=frozenset(bundle.end_of_text_ids))  # type: ignore[arg-type]

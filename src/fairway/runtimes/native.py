@@ -11,7 +11,9 @@ from fairway.engine.sampling_params import SamplingParams
 from fairway.engine.token_stream import TokenStream
 from fairway.engine.worker import Worker
 from fairway.errors import FairwayError, RequestError
+from fairway.formats.bundle import Preset
 from fairway.runtimes.generation import NativeGeneration
+from fairway.runtimes.preset import with_preset_messages, with_preset_stops
 from fairway.runtimes.protocol import GenerationRequest, ModelInfo, RuntimeStats
 from fairway.text.chat_template import ChatTemplate
 from fairway.text.tokenizer import Tokenizer
@@ -27,12 +29,14 @@ class NativeRuntime:
         tokenizer: Tokenizer,
         template: ChatTemplate,
         defaults: SamplingParams,
+        preset: Preset | None = None,
     ) -> None:
         self.info = info
         self.tokenizer = tokenizer
         self.defaults = defaults
         self._worker = worker
         self._template = template
+        self._preset = preset
 
     def chat_prompt(
         self,
@@ -42,6 +46,7 @@ class NativeRuntime:
         **variables: Any,  # noqa: ANN401
     ) -> list[int]:
         """Ids of the rendered conversation. The template writes BOS itself, so none is added."""
+        messages = with_preset_messages(messages, self._preset)
         if not self._template.takes_parts:
             messages = [_with_joined_parts(message) for message in messages]
         text = self._template.render(messages, tools=tools, **variables)
@@ -50,6 +55,7 @@ class NativeRuntime:
     def generate(self, request: GenerationRequest) -> NativeGeneration:
         """Queues one engine request per answer; all or none are accepted."""
         self._refuse(request)
+        request = with_preset_stops(request, self._preset)
         return NativeGeneration(request, self._submit(_engine_requests(request)), self.tokenizer)
 
     def stats(self) -> RuntimeStats:

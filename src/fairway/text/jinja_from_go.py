@@ -66,15 +66,10 @@ def _compiled(template: OllamaTemplate) -> str:
     if template.reads_messages:
         compiler = _Compiler(tree, _CHAT)
         body = compiler.body(tree.body)
-        return _finished(messages_prelude(compiler.expressions.macros) + body)
+        return messages_prelude(compiler.expressions.macros, body)
     compiler = _Compiler(tree, _TURN)
     body, last = compiler.body(tree.body), compiler.body(cut_at_response(tree.body))
-    return _finished(turns_prelude(compiler.expressions.macros, body, last))
-
-
-def _finished(text: str) -> str:
-    """Jinja drops one newline at the very end."""
-    return text[:-1] + "{{ '\\n' }}" if text.endswith("\n") else text
+    return turns_prelude(compiler.expressions.macros, body, last)
 
 
 class _Compiler:

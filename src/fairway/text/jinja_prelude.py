@@ -85,15 +85,25 @@ _FIXED = {
 _NEEDS = {"typescript": ("typescript_name",)}
 
 
-def messages_prelude(macros: set[str]) -> str:
+_BEGIN = "{%- set prompt +%}"
+_END = (
+    "{%+ endset -%}{%- set bos = (bos_token or '') if adds_bos is undefined or adds_bos else '' -%}"
+    "{{- ('' if prompt.startswith(bos) else bos) ~ prompt -}}"
+)
+"""Ollama's templates leave BOS to the tokenizer, Jinja's templates write it themselves. `adds_bos` is said
+by our loader; without it, a tokenizer that has the token is taken to add it."""
+
+
+def messages_prelude(macros: set[str], body: str) -> str:
     """For templates that read .Messages: go.system, go.messages and go.count."""
-    return _lines(macros, _COLLATE)[: -len("-%}")] + "+%}"
+    return _lines(macros, _COLLATE) + _BEGIN + body + _END
 
 
 def turns_prelude(macros: set[str], body: str, last: str) -> str:
     """For templates with .Prompt: `body` after every complete turn, and `last` for the open one."""
     return (
         _lines(macros, _COLLATE)
+        + _BEGIN
         + "{%- set go.system = '' -%}{%- set go.prompt = '' -%}{%- set go.response = '' -%}"
         + "{%- for message in go.messages -%}"
         + "{%- if "
@@ -102,6 +112,7 @@ def turns_prelude(macros: set[str], body: str, last: str) -> str:
         + body
         + _NEXT_TURN
         + last
+        + _END
     )
 
 

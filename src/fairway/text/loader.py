@@ -56,5 +56,6 @@ def load_template(
         template or default_template(tokenizer.token_id),
         bos_token=text(tokenizer.bos_token_id),
         eos_token=text(tokenizer.eos_token_id),
+        special_tokens={"adds_bos": "yes" if tokenizer.adds_bos else ""},
         clock=clock,
     )
