@@ -27,7 +27,8 @@ def bundle(tmp_path_factory):
     path = tmp_path_factory.mktemp("mine") / "Modelfile"
     path.write_text(
         f"FROM {BUILTIN}\nTEMPLATE {TEMPLATE}\nSYSTEM Be brief.\nMESSAGE user Hi\nMESSAGE assistant Ho\n"
-        "PARAMETER num_ctx 128\nPARAMETER temperature 0\nPARAMETER seed 5\nPARAMETER stop e\nPARAMETER num_predict 40\n"
+        "PARAMETER num_ctx 128\nPARAMETER temperature 0\nPARAMETER seed 5\nPARAMETER stop e\n"
+        "PARAMETER num_predict 40\n"
     )
     return open_bundle(path)
 
