@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 
 from fairway.formats.gguf_types import BY_NAME, decode_float32
 from fairway.kernels import gguf_quantize
-from fairway.kernels.gguf_quantize import TYPES, quantize, reference
+from fairway.kernels.extension import native_isas
+from fairway.kernels.gguf_quantize import TYPES, quantize, quantize_dense, reference
+from fairway.kernels.reference_ops import to_float32
+from fairway.tensors import DenseTensor
 
 types = pytest.mark.parametrize("type", TYPES)
 ways = pytest.mark.parametrize("way", [quantize, reference], ids=["quantize", "reference"])
@@ -62,6 +65,43 @@ def test_equal_weights_stay_nearly_equal(type, way, value) -> None:
     np.testing.assert_allclose(decoded(way(weight, type), type), weight, rtol=worst, atol=2e-7)
 
 
+SIZES = [65504.0, 1.0, 1e-3, 1e-5, 1e-7, 1e-12, 1e-30, 1e-42, 0.0]
+shapes = st.sampled_from([(1, 256), (3, 256), (2, 512), (5, 768), (1, 2816)])
+
+
+@types
+@pytest.mark.parametrize("isa", native_isas())
+@settings(max_examples=40, deadline=None)
+@given(shapes, st.sampled_from(SIZES), st.integers(0, 9), st.booleans())
+def test_native_and_numpy_agree_to_the_bit(type, isa, shape, size, seed, is_weighted) -> None:
+    weight = made_up(shape, size, seed)
+    importance = np.abs(numbers(1, shape[1], seed + 1)[0]) if is_weighted else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gguf_quantize, "native_isas", lambda: (isa,))
+        found = quantize(weight, type, importance)
+    assert np.array_equal(found, reference(weight, type, importance))
+
+
+def made_up(shape, size, seed):
+    """Weights of many kinds: ties, repeated extremes, lone outliers, one sign only, groups of zeros."""
+    weight = np.clip(numbers(*shape, seed) / 4, -1, 1)
+    if seed == 1:
+        weight = np.rint(weight * 4) / 4
+    if seed == 2:
+        weight = np.abs(weight)
+    if seed == 3:
+        weight = -np.abs(weight)
+    if seed == 4:
+        weight[:, ::50] = 1
+    if seed == 5:
+        weight[:, : shape[1] // 2] = 0
+    if seed == 6:
+        weight[:] = weight[:, :1]
+    if seed == 7:
+        weight *= np.exp(4 * numbers(shape[0], shape[1], seed=8) - 8).astype(np.float32)
+    return np.clip(weight, -1, 1) * np.float32(size)
+
+
 @types
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from([65504.0, 1.0, 1e-6, 1e-7, 1e-12, 1e-30, 1e-42]), st.integers(0, 99))
@@ -108,6 +148,14 @@ def test_columns_without_importance_keep_their_meaning(type) -> None:
 
 
 @types
+def test_halves_are_quantised_as_the_floats_they_are(type) -> None:
+    halves = numbers(4, 512).astype(np.float16)
+    bits = (numbers(4, 512).view(np.uint32) >> 16).astype(np.uint16)
+    for weight in (DenseTensor("f16", halves), DenseTensor("bf16", bits)):
+        assert np.array_equal(quantize_dense(weight, type), quantize(to_float32(weight), type))
+
+
+@types
 def test_rows_do_not_look_at_each_other(type) -> None:
     weight = numbers(9, 512)
     alone = np.concatenate([quantize(row[None], type) for row in weight])
@@ -133,7 +181,7 @@ def test_rows_that_are_not_whole_blocks_are_refused(type) -> None:
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="Q9_9 is not a type that can be written"):
         quantize(numbers(2, 32), "Q9_9")
-    with pytest.raises(ValueError, match="weights are float32"):
+    with pytest.raises(ValueError, match="weights are f32"):
         quantize(numbers(2, 32).astype(np.float64), "Q8_0")
     for importance in (np.ones(31), np.full(32, -1.0), np.full(32, np.nan)):
         with pytest.raises(ValueError, match="importance is 32 finite numbers, none below 0"):

@@ -1,7 +1,8 @@
 """Float rows to the blocks of ggml's quantised types, weighted by importance if there is any.
 
-Knows blocks and bytes, no file. The rule: only finite weights that float16 could hold are quantised, since
-float16 is what holds their scales; anything else is refused by row and column.
+Knows blocks and bytes, no file; `gguf_reference.py` says how weights are rounded. The rules: the native
+kernels, used where there are any, give the same bytes; and only what float16 could hold is quantised, since
+float16 is what holds the scales. Anything else is refused by row and column.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairway.kernels import gguf_reference as meaning
+from fairway.kernels.extension import native, native_isas
 from fairway.kernels.gguf_layout import Bytes
 from fairway.kernels.gguf_search import HALF_MAX
-from fairway.tensors import F32
+from fairway.kernels.reference_ops import to_float32
+from fairway.tensors import F32, Array, DenseTensor
 
 _BLOCKS_AT_ONCE = 1 << 11
+_SOURCES = {"f32": np.float32, "f16": np.float16, "bf16": np.uint16}
+"""As native/kernels.h counts them, and how each is held."""
 
 
 @dataclass(frozen=True)
@@ -46,35 +51,41 @@ TYPES: Mapping[str, BlockType] = {
     "IQ4_NL": BlockType(32, 18, meaning.iq4_nl),
     "IQ4_XS": BlockType(256, 136, meaning.iq4_xs),
 }
+"""In the order of native/kernels.h."""
+_NUMBERS = {name: number for number, name in enumerate(TYPES)}
 
 
 def quantize(values: F32, type: str, importance: F32 | None = None) -> Bytes:
-    """values [rows, columns] to uint8 [rows, row_bytes]; importance [columns], at least 0, is how much an
-    error in a column counts. Raises `ValueError` for rows that are not whole blocks and for weights that
-    cannot be held.
+    """values [rows, columns] to uint8 [rows, row_bytes].
+
+    importance [columns], none below 0, is how much an error in a column counts. Runs on the calling thread,
+    without the interpreter lock. Raises `ValueError` for rows that are not whole blocks, and for weights that
+    are no numbers or beyond 65504.
     """
-    kind = _checked(values, type)
-    return (
-        reference(values, type, importance)
-        if values.size
-        else np.empty((0, kind.row_bytes(values.shape[1])), np.uint8)
-    )
+    return quantize_dense(DenseTensor("f32", values), type, importance)
+
+
+def quantize_dense(weight: DenseTensor, type: str, importance: F32 | None = None) -> Bytes:
+    """The same for floats of any type."""
+    kind = _checked(weight, type)
+    rows, columns = weight.shape
+    weights = None if importance is None else normalised(importance, columns)
+    isas = native_isas()
+    if not isas:
+        return _in_numpy(weight, kind, weights)
+    blocks = np.empty((rows, kind.row_bytes(columns)), np.uint8)
+    values = np.ascontiguousarray(weight.values)
+    source = list(_SOURCES).index(weight.type)
+    if not native.quantize_blocks(isas[0], _NUMBERS[type], source, values, weights, blocks):
+        _check_values(to_float32(weight))
+    return blocks
 
 
 def reference(values: F32, type: str, importance: F32 | None = None) -> Bytes:
-    """The same in NumPy."""
-    kind = _checked(values, type)
-    rows, columns = values.shape
-    _check_values(values)
-    weights = np.ones(columns, np.float32) if importance is None else normalised(importance, columns)
-    blocks = values.reshape(-1, kind.block_size)
-    of_blocks = weights.reshape(-1, kind.block_size)
-    result = np.empty((len(blocks), kind.block_bytes), np.uint8)
-    for start in range(0, len(blocks), _BLOCKS_AT_ONCE):
-        part = blocks[start : start + _BLOCKS_AT_ONCE]
-        places = np.arange(start, start + len(part)) % len(of_blocks)
-        result[start : start + len(part)] = kind.reference(part, of_blocks[places])
-    return result.reshape(rows, kind.row_bytes(columns))
+    """What `quantize` means, in NumPy."""
+    weight = DenseTensor("f32", values)
+    kind = _checked(weight, type)
+    return _in_numpy(weight, kind, None if importance is None else normalised(importance, values.shape[1]))
 
 
 def normalised(importance: F32, columns: int) -> F32:
@@ -88,15 +99,33 @@ def normalised(importance: F32, columns: int) -> F32:
     return np.maximum(values / mean, 1e-3).astype(np.float32)
 
 
-def _checked(values: F32, type: str) -> BlockType:
+def _in_numpy(weight: DenseTensor, kind: BlockType, importance: F32 | None) -> Bytes:
+    values = to_float32(weight)
+    _check_values(values)
+    rows, columns = values.shape
+    blocks = values.reshape(-1, kind.block_size)
+    weights = np.ones(columns, np.float32) if importance is None else importance
+    of_blocks = weights.reshape(-1, kind.block_size)
+    result = np.empty((len(blocks), kind.block_bytes), np.uint8)
+    for start in range(0, len(blocks), _BLOCKS_AT_ONCE):
+        part = blocks[start : start + _BLOCKS_AT_ONCE]
+        places = np.arange(start, start + len(part)) % len(of_blocks)
+        result[start : start + len(part)] = kind.reference(part, of_blocks[places])
+    return result.reshape(rows, kind.row_bytes(columns))
+
+
+def _checked(weight: DenseTensor, type: str) -> BlockType:
     if type not in TYPES:
         raise ValueError(f"{type} is not a type that can be written; there are {', '.join(TYPES)}")
-    if values.ndim != 2 or values.dtype != np.float32:
-        raise ValueError(f"weights are float32 [rows, columns], not {values.dtype} {list(values.shape)}")
+    values: Array = weight.values
+    if values.ndim != 2 or values.dtype != _SOURCES[weight.type]:
+        raise ValueError(
+            f"weights are {weight.type} [rows, columns], not {values.dtype} {list(values.shape)}"
+        )
     kind = TYPES[type]
     if values.shape[1] % kind.block_size:
         raise ValueError(
-            f"rows of {values.shape[1]} are not whole blocks of {kind.block_size}, which {type} needs"
+            f"rows of {values.shape[1]} are not whole blocks of {kind.block_size}, as {type} needs"
         )
     return kind
 
@@ -105,6 +134,4 @@ def _check_values(values: F32) -> None:
     bad = ~(np.abs(values) <= HALF_MAX)
     if bad.any():
         row, column = np.unravel_index(int(bad.argmax()), values.shape)
-        raise ValueError(
-            f"row {row}, column {column} is {values[row, column]}, quantised weights are at most 65504"
-        )
+        raise ValueError(f"row {row}, column {column} is {values[row, column]}, weights end at 65504")

@@ -60,7 +60,7 @@ def half(values: F32) -> F32:
 
 def half_up(values: F32) -> F32:
     """The nearest float16 that is not smaller in size: what counts steps of it never needs more of them."""
-    near = values.astype(np.float16)
+    near = (values + np.float32(0)).astype(np.float16)
     short = np.abs(near.astype(np.float32)) < np.abs(values)
     away = np.where(values > 0, np.float16(np.inf), np.float16(-np.inf))
     result: F32 = np.where(short, np.nextafter(near, away), near).astype(np.float32)

@@ -124,6 +124,35 @@ static inline Range segments_seen(const AttentionTask& task, const AttentionItem
             vector_of(task.cache.layout, last) / kSegmentVectors + 1};
 }
 
+// Blocks of ggml's quantised types; see gguf_quantize.py, whose order this is.
+enum class BlockType : int { q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs };
+constexpr std::size_t kBlockTypes = 12;
+
+struct BlockShape {
+    std::size_t size;   // weights in a block
+    std::size_t bytes;
+    std::size_t group;  // weights with one scale
+};
+
+static inline BlockShape shape_of(BlockType type) {
+    constexpr BlockShape shapes[kBlockTypes] = {
+        {32, 34, 32},   {32, 18, 32},   {32, 20, 32},   {32, 22, 32},   {32, 24, 32}, {256, 84, 16},
+        {256, 110, 16}, {256, 144, 32}, {256, 176, 32}, {256, 210, 16}, {32, 18, 32}, {256, 136, 32},
+    };
+    return shapes[static_cast<int>(type)];
+}
+
+// Weights of any float type, in whole blocks, to blocks.
+struct BlockTask {
+    BlockType type;
+    WeightType source;
+    const void* values;
+    std::size_t count;
+    const float* importance;  // of each column, or null
+    std::size_t columns;
+    std::uint8_t* out;
+};
+
 struct Kernels {
     const char* name;
     std::size_t token_block;     // tokens of a register block of integer products
@@ -163,6 +192,8 @@ struct Kernels {
     // One row of weights to codes and scales; see quantize.py.
     void (*quantize_int4)(const float* w, std::size_t columns, std::uint8_t* codes, float* scales);
     void (*quantize_int8)(const float* w, std::size_t columns, std::size_t group, std::uint8_t* codes, float* scales);
+    // False, and blocks of no meaning, where a weight is no number or more than float16 can hold.
+    bool (*quantize_blocks)(const BlockTask& task);
     void (*read)(const std::uint8_t* data, std::size_t bytes);  // and drops it
     // The fastest products there are, see limits.cpp: how many operations `steps` of them were.
     std::size_t (*multiply_int8)(std::size_t steps);

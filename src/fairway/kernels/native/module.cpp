@@ -301,6 +301,25 @@ void quantize(const std::string& isa, const Array<float, 2>& weight, const Bytes
     }
 }
 
+// Rows of whole blocks; see gguf_quantize.py. Any number of threads may call it at once.
+bool quantize_blocks(const std::string& isa, int type, int source, const FloatRows& values,
+                     const std::optional<Vector>& importance, const Bytes& out) {
+    const Kernels& kernels = kernels_named(isa);
+    const WeightType element = float_type(source);
+    if (type < 0 || type >= static_cast<int>(kBlockTypes) || values.ndim() != 2 || values.itemsize() != element_bytes(element))
+        throw std::invalid_argument("not rows of floats, or not a type of blocks");
+    const BlockType blocks = static_cast<BlockType>(type);
+    const BlockShape shape = shape_of(blocks);
+    const std::size_t rows = values.shape(0), columns = values.shape(1);
+    if (columns % shape.size || (importance && importance->shape(0) != columns) || out.shape(0) != rows ||
+        out.shape(1) != columns / shape.size * shape.bytes)
+        throw std::invalid_argument("importance or blocks do not fit the rows");
+    const BlockTask task{blocks, element, values.data(), rows * columns, importance ? importance->data() : nullptr, columns,
+                         out.data()};
+    const Outside outside;
+    return kernels.quantize_blocks(task);
+}
+
 using Top = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using TopIds = nb::ndarray<std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
@@ -346,6 +365,7 @@ NB_MODULE(_native, m) {
     m.def("has_variant", [](const std::string& isa) { return find_kernels(isa.c_str()) != nullptr; });
     m.def("exp", &exp);
     m.def("quantize", &quantize);
+    m.def("quantize_blocks", &quantize_blocks, "isa"_a, "type"_a, "source"_a, "values"_a, "importance"_a.none(), "out"_a);
     m.def("top", &top);
     m.def("reading_rate", &reading);
     m.def("product_rate", &products);

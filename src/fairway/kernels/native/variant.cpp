@@ -12,7 +12,7 @@ const Kernels kernels = {
     attention_scratch, attention,         attention_partial, attend_segments, merge_segments,
     argmax,            top,               exp_row,         all_numbers,    above,
     total_weight,      group_weights,     to_floats,       quantize_int4,  quantize_int8,
-    read,              multiply_int8,     multiply_bf16,   multiply_f32,
+    quantize_blocks,   read,              multiply_int8,     multiply_bf16,   multiply_f32,
 };
 
 }  // namespace fairway::FAIRWAY_ISA

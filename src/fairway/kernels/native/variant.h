@@ -31,6 +31,7 @@ void merge_segments(const AttentionTask& task, const AttentionItem& item, std::s
 void to_floats(WeightType type, const void* values, std::size_t count, float* out);
 void quantize_int4(const float* w, std::size_t columns, std::uint8_t* codes, float* scales);
 void quantize_int8(const float* w, std::size_t columns, std::size_t group, std::uint8_t* codes, float* scales);
+bool quantize_blocks(const BlockTask& task);
 
 void read(const std::uint8_t* data, std::size_t bytes);
 std::size_t multiply_int8(std::size_t steps);
