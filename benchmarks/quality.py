@@ -33,12 +33,14 @@ from benchmarks.comparison.turns import say  # noqa: E402
 from benchmarks.peers.hf_transformers import Transformers  # noqa: E402
 from benchmarks.peers.protocol import Model, Place, Unavailable  # noqa: E402
 from benchmarks.workloads.chart import bars  # noqa: E402
-from benchmarks.workloads.held_out import held_out_texts, windows  # noqa: E402
-from benchmarks.workloads.likeness import Comparison, Likeness  # noqa: E402
+from benchmarks.workloads.held_out import held_out_texts  # noqa: E402
 from benchmarks.workloads.results import RESULTS, facts, now, save, table  # noqa: E402
 from benchmarks.workloads.variations import REFERENCE, Loaded, variations  # noqa: E402
+from fairway.errors import FairwayError  # noqa: E402
 from fairway.formats.open import open_bundle  # noqa: E402
 from fairway.kernels.cores import allowed_cores  # noqa: E402
+from fairway.proof.forward import windows  # noqa: E402
+from fairway.proof.likeness import Comparison, Likeness  # noqa: E402
 from fairway.tensors import F32, I32  # noqa: E402
 from fairway.text.loader import load_tokenizer  # noqa: E402
 
@@ -88,7 +90,7 @@ def measure(model: Model, ids: Sequence[I32], place: Place) -> list[Row]:
         loaded = Loaded(model.folder, variation, length, place.threads)
         found = Comparison()
         for want, each in zip(exact, ids, strict=True):
-            found.add(want, loaded.logits(each), each)
+            found.add(want, loaded.logits(each), each[1:])
         rows.append(Row(variation.name, found.result(), loaded.weight_bytes))
     return rows
 
@@ -96,7 +98,7 @@ def measure(model: Model, ids: Sequence[I32], place: Place) -> list[Row]:
 def compared(reference: Sequence[F32], logits: Sequence[F32], ids: Sequence[I32]) -> Likeness:
     found = Comparison()
     for want, have, each in zip(reference, logits, ids, strict=False):
-        found.add(want, have, each)
+        found.add(want, have, each[1:])
     return found.result()
 
 
@@ -147,7 +149,7 @@ def main() -> None:
             texts = held_out_texts(name, args.text)
             ids = windows(load_tokenizer(bundle.tokenizer), texts, model.context, args.windows)
             rows = measure(model, ids, place)
-        except Unavailable as error:
+        except (Unavailable, FairwayError) as error:
             say(f"{name}: {error}")
             continue
         known = {"date": now(), "text": source(name), "windows": f"{len(ids)} of {len(ids[0])} tokens"}

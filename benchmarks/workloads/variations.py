@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-
 from benchmarks.comparison.turns import say
 from benchmarks.peers.llama_cpp import gguf
 from benchmarks.peers.protocol import Model, Place, Unavailable
 from fairway.formats.open import open_bundle
-from fairway.kernels.program import Limits, Step
+from fairway.kernels.program import Limits
 from fairway.kernels.select import select_backend
 from fairway.map.settings import PlanSettings
 from fairway.models.conversion import WEIGHT_TYPES
 from fairway.models.loader import load_model
+from fairway.proof.forward import one_sequence
 from fairway.settings import types_of
 from fairway.tensors import F32, I32
 
@@ -68,9 +67,7 @@ class Loaded:
 
     def logits(self, ids: I32) -> F32:
         """float32 [T, vocabulary], valid until the next call."""
-        count = np.arange(len(ids), dtype=np.int32)
-        starts, blocks = np.array([0, len(ids)], np.int32), np.arange(self._num_blocks, dtype=np.int32)
-        return self._executable.run(Step(ids, count, starts, blocks[None], count))
+        return self._executable.run(one_sequence(ids, 0, self._num_blocks))
 
 
 def variations(model: Model, place: Place) -> Iterator[Variation]:

@@ -13,7 +13,7 @@ from fairway.proof.judge import shown
 from fairway.proof.run import ProofSettings, run
 from fairway.proof.verdict import Verdict, not_applicable
 
-QUICK = ProofSettings(quick=True)
+QUICK = ProofSettings(quick=True, run_models=False)
 Q = "model.layers.2.self_attn.q_proj.weight"
 
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fairway.proof.computation import ComputationEvidence
 from fairway.proof.coverage import CoverageEvidence
+from fairway.proof.embeddings import EmbeddingsEvidence
 from fairway.proof.evidence import Evidence
+from fairway.proof.layers import LayersEvidence
+from fairway.proof.logits import LogitsEvidence
 from fairway.proof.template_battery import AnsweringEvidence, TemplateEvidence
 from fairway.proof.tensor_differences import TensorEvidence
 from fairway.proof.thresholds import Thresholds
@@ -107,6 +111,17 @@ def tensors(found: TensorEvidence, _: Thresholds) -> Check:
     return judged("tensors", found.is_within, figure, limit, tuple(details))
 
 
+def computation(found: ComputationEvidence, _: Thresholds) -> Check:
+    details = tuple(
+        f"{row.step}: {row.parameter} {row.source} became {row.target}"
+        for row in found.differences[:NUM_NAMED]
+    )
+    figure = f"{found.num_steps} steps, identical"
+    if found.num_differing:
+        figure = f"{found.num_differing} differences in {found.num_steps} steps"
+    return judged("computation", not found.num_differing, figure, "identical", details)
+
+
 def coverage(found: CoverageEvidence, thresholds: Thresholds) -> Check:
     if found.claim is None:
         return not_applicable("coverage", "nothing says that this model is quantised")
@@ -116,12 +131,50 @@ def coverage(found: CoverageEvidence, thresholds: Thresholds) -> Check:
     return judged("coverage", ok, figure, f"at least {thresholds.quantised_share:.0%}", tuple(details))
 
 
+def layers(found: LayersEvidence, _: Thresholds) -> Check:
+    worst = max(found.stages, key=lambda row: row.own)
+    figure = f"largest own error {worst.own:.3g} ({worst.stage}), {found.stages[-1].grown:.3g} at the end"
+    first = found.departure
+    details: tuple[str, ...] = ()
+    if first is not None:
+        figure = f"departs in {first.stage} at {first.step}"
+        details = (f"{first.step}: relative error {first.error:.3g} on the source's own hidden states",)
+    return judged("layers", first is None, figure, f"at most {found.limit:.3g} each", details)
+
+
+def predictions(found: LogitsEvidence, limits: Thresholds) -> Check:
+    ok = found.kl_mean <= limits.kl_mean and found.same_top >= limits.same_top
+    figure = f"KL {found.kl_mean:.2g} (99 %: {found.kl_p99:.2g}), {found.same_top:.2%} same top token"
+    details = (
+        f"perplexity {found.source_perplexity:.4g} became {found.target_perplexity:.4g} "
+        f"({found.perplexity_change:+.2%}) on {found.num_tokens:,} tokens of {found.text}; "
+        f"largest difference of a logit {found.max_difference:.3g}",
+    )
+    limit = f"KL at most {limits.kl_mean:g}, same top at least {limits.same_top:.1%}"
+    return judged("predictions", ok, figure, limit, details)
+
+
+def embeddings(found: EmbeddingsEvidence, limits: Thresholds) -> Check:
+    names = ("pooling", "normalises")
+    pairs = {name: getattr(found, name) for name in names}
+    details = _changes({name: pair for name, pair in pairs.items() if pair[0] != pair[1]})
+    ok = found.cosine_min >= limits.embedding_cosine and not details
+    figure = (
+        f"cosine at least {found.cosine_min:.6f} over {found.num_texts} texts ({found.pooling[0]} pooling)"
+    )
+    return judged("embeddings", ok, figure, f"at least {limits.embedding_cosine:g}", tuple(details))
+
+
 JUDGES: Mapping[str, tuple[str, Judge]] = {
     "tokenizer": ("tokenizer", tokenizer),
     "template": ("chat template", template),
     "answering": ("answering defaults", answering),
+    "computation": ("computation", computation),
     "tensors": ("tensors", tensors),
     "coverage": ("coverage", coverage),
+    "layers": ("layers", layers),
+    "logits": ("predictions", predictions),
+    "embeddings": ("embeddings", embeddings),
 }
 """Field of `Evidence` -> name of the check and who judges it."""
 

@@ -1,0 +1,1 @@
+"""How the text that models are compared on is made."""

@@ -1,0 +1,72 @@
+"""A bundle whose weights are rounded when they are read, as `--weights int8` and the like serve it.
+
+Nothing is written: the same rounding that loading applies, tensor by tensor. The rule: tables keep at
+least 8 bits, norms and biases stay as they are, and what is rounded says so in its type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from fairway.formats.bundle import Bundle, SlicedTensors, TensorInfo, Tensors
+from fairway.models.conversion import check_weight_type, convert, transpose
+from fairway.proof.hop import Side
+from fairway.tensors import WeightTensor
+
+BITS = {"INT8": 8.5, "INT4": 4.5, "BF16": 16.0}
+"""Of a weight with its share of a scale."""
+INPUT_FIRST = {"gpt2"}
+"""Families whose matrices are stored [in, out]."""
+
+
+def rounded(bundle: Bundle, weight_type: str) -> Bundle:
+    """The bundle as it is served with that weight type; "stored" is the bundle itself."""
+    check_weight_type(weight_type)
+    if weight_type == "stored":
+        return bundle
+    side = Side(bundle)
+    types: dict[str, str] = {}
+    for name, tensor in side.expected.items():
+        stored = side.stored.get(name)
+        if stored is not None and tensor.role != "float":
+            is_table = tensor.role == "table" and weight_type == "int4"
+            types[stored] = "int8" if is_table else weight_type
+    is_turned = side.config is not None and side.config.model_type in INPUT_FIRST
+    turned = {side.stored[name] for name in side.linear_names} if is_turned else set()
+    return replace(bundle, tensors=RoundedTensors(bundle.tensors, types, frozenset(turned)))
+
+
+class RoundedTensors:
+    """`SlicedTensors` over other tensors; `types` says which become what, `turned` which lie input first."""
+
+    def __init__(
+        self, tensors: Tensors, types: Mapping[str, str], turned: frozenset[str] = frozenset()
+    ) -> None:
+        self._tensors = tensors
+        self._types = types
+        self._turned = turned
+        self.infos = {name: self._info(info) for name, info in tensors.infos.items()}
+
+    def read(self, name: str) -> WeightTensor:
+        if name in self._turned:
+            return transpose(self.read_turned(name))
+        tensor = self._tensors.read(name)
+        return convert(tensor, self._types[name]) if name in self._types else tensor
+
+    def read_slices(self, name: str, num_rows: int) -> Iterator[WeightTensor]:  # noqa: ARG002
+        yield self.read(name)
+
+    def read_turned(self, name: str) -> WeightTensor:
+        """Groups lie along the input, as loading makes them."""
+        tensor = self._tensors
+        turned = (
+            tensor.read_turned(name) if isinstance(tensor, SlicedTensors) else transpose(tensor.read(name))
+        )
+        return convert(turned, self._types[name]) if name in self._types else turned
+
+    def _info(self, info: TensorInfo) -> TensorInfo:
+        kind = self._types.get(info.name)
+        if kind is None or info.type == kind.upper():
+            return info
+        return replace(info, type=kind.upper(), num_bytes=round(info.num_elements * BITS[kind.upper()] / 8))
