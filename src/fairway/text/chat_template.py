@@ -92,6 +92,10 @@ class ChatTemplate:
         except Exception as error:
             raise _explained(error) from error
 
+    def with_clock(self, clock: Callable[[], datetime]) -> ChatTemplate:
+        """The same template at another time."""
+        return ChatTemplate(self.source, special_tokens=self._tokens, clock=clock)
+
     @functools.cached_property
     def takes_parts(self) -> bool:
         """Whether message content may be a list of parts; if not, join their texts before rendering."""
