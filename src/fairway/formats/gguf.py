@@ -49,6 +49,13 @@ class GgufFile:
     version: int
     metadata: Mapping[str, Any]
     tensors: Mapping[str, GgufTensor]
+    values: Mapping[str, tuple[int, int]]
+    """Where the value of each key lies, its type included."""
+
+    def raw_value(self, key: str) -> bytes:
+        """A value of the metadata as it is stored: to be written again without a change."""
+        begin, end = self.values[key]
+        return bytes(self.source.data[begin:end])
 
     def raw(self, tensor: GgufTensor) -> Bytes:
         """The tensor's bytes, uint8, a view of the mapped file."""
@@ -64,7 +71,7 @@ def open_gguf(path: Path) -> GgufFile:
     version = _version(cursor)
     num_tensors, num_keys = cursor.u64(), cursor.u64()
     _check_counts(cursor, num_tensors, num_keys)
-    metadata = _metadata(cursor, num_keys)
+    metadata, values = _metadata(cursor, num_keys)
     alignment = _alignment(cursor, metadata)
     table = [_tensor(cursor, alignment) for _ in range(num_tensors)]
     begin = -(-cursor.position // alignment) * alignment
@@ -72,7 +79,7 @@ def open_gguf(path: Path) -> GgufFile:
     if len(tensors) != len(table):
         raise FormatError(f"{path} lists the same tensor name twice.", hint=HINT)
     _check_overlap(path, tensors)
-    return GgufFile(cursor.source, version, metadata, tensors)
+    return GgufFile(cursor.source, version, metadata, tensors, values)
 
 
 def _version(cursor: Cursor) -> int:
@@ -104,16 +111,20 @@ def _check_counts(cursor: Cursor, num_tensors: int, num_keys: int) -> None:
         raise cursor.error(f"claims {num_tensors} tensors and {num_keys} keys, more than it can hold")
 
 
-def _metadata(cursor: Cursor, count: int) -> dict[str, Any]:
+def _metadata(cursor: Cursor, count: int) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+    """Values, and where each lies."""
     metadata: dict[str, Any] = {}
+    places: dict[str, tuple[int, int]] = {}
     for _ in range(count):
         key = cursor.string(MAX_NAME_BYTES)
         if key in metadata:
             raise cursor.error(f"has the key {key[:80]!r} twice")
+        begin = cursor.position
         metadata[key] = cursor.value(cursor.u32())
+        places[key] = begin, cursor.position
         if cursor.position > MAX_METADATA_BYTES:
             raise cursor.error(f"has more than {MAX_METADATA_BYTES} bytes of metadata")
-    return metadata
+    return metadata, places
 
 
 def _alignment(cursor: Cursor, metadata: Mapping[str, Any]) -> int:

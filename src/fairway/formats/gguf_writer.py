@@ -35,7 +35,14 @@ class Number:
     value: float
 
 
-MetadataValue: TypeAlias = "bool | int | float | str | Number | list[MetadataValue]"
+@dataclass(frozen=True)
+class RawValue:
+    """A value of another file, as `GgufFile.raw_value` gives it."""
+
+    stored: bytes
+
+
+MetadataValue: TypeAlias = "bool | int | float | str | Number | RawValue | list[MetadataValue]"
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,8 @@ def _value(value: MetadataValue) -> tuple[int, bytes]:
         return STRING, _string(value)
     if isinstance(value, list):
         return ARRAY, _array(value)
+    if isinstance(value, RawValue):
+        return struct.unpack_from("<I", value.stored)[0], value.stored[4:]
     number = value if isinstance(value, Number) else Number(_number_type(value), value)
     kind, code = CODES[number.type]
     return kind, struct.pack(code, number.value)

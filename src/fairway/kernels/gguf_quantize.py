@@ -24,6 +24,14 @@ _SOURCES = {"f32": np.float32, "f16": np.float16, "bf16": np.uint16}
 """As native/kernels.h counts them, and how each is held."""
 
 
+class WeightError(ValueError):
+    """A weight that is no number, or beyond float16's range, and its place."""
+
+    def __init__(self, row: int, column: int, value: float) -> None:
+        super().__init__(f"row {row}, column {column} is {value:g}, and weights end at 65504")
+        self.row, self.column, self.value = row, column, value
+
+
 @dataclass(frozen=True)
 class BlockType:
     """`block_size` weights in a row become `block_bytes` bytes."""
@@ -59,8 +67,8 @@ def quantize(values: F32, type: str, importance: F32 | None = None) -> Bytes:
     """values [rows, columns] to uint8 [rows, row_bytes].
 
     importance [columns], none below 0, is how much an error in a column counts. Runs on the calling thread,
-    without the interpreter lock. Raises `ValueError` for rows that are not whole blocks, and for weights that
-    are no numbers or beyond 65504.
+    without the interpreter lock. Raises `ValueError` for rows that are not whole blocks, `WeightError` for a
+    weight that is no number or beyond 65504.
     """
     return quantize_dense(DenseTensor("f32", values), type, importance)
 
@@ -77,7 +85,7 @@ def quantize_dense(weight: DenseTensor, type: str, importance: F32 | None = None
     values = np.ascontiguousarray(weight.values)
     source = list(_SOURCES).index(weight.type)
     if not native.quantize_blocks(isas[0], _NUMBERS[type], source, values, weights, blocks):
-        _check_values(to_float32(weight))
+        check_weights(to_float32(weight))
     return blocks
 
 
@@ -101,7 +109,7 @@ def normalised(importance: F32, columns: int) -> F32:
 
 def _in_numpy(weight: DenseTensor, kind: BlockType, importance: F32 | None) -> Bytes:
     values = to_float32(weight)
-    _check_values(values)
+    check_weights(values)
     rows, columns = values.shape
     blocks = values.reshape(-1, kind.block_size)
     weights = np.ones(columns, np.float32) if importance is None else importance
@@ -130,8 +138,9 @@ def _checked(weight: DenseTensor, type: str) -> BlockType:
     return kind
 
 
-def _check_values(values: F32) -> None:
+def check_weights(values: F32) -> None:
+    """Raises `WeightError` for the first of values [rows, columns] that float16 could not hold."""
     bad = ~(np.abs(values) <= HALF_MAX)
     if bad.any():
         row, column = np.unravel_index(int(bad.argmax()), values.shape)
-        raise ValueError(f"row {row}, column {column} is {values[row, column]}, weights end at 65504")
+        raise WeightError(int(row), int(column), float(values[row, column]))
