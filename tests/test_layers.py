@@ -19,7 +19,7 @@ LAYERS = [
     {"runtimes"},
     {"map", "tune"},
     {"fleet", "server"},
-    {"console", "deploy"},
+    {"console", "deploy", "report"},
     {"cli"},
     {"__main__"},
 ]

@@ -41,13 +41,21 @@ def test_each_kind_of_damage_fails_its_own_check(tmp_path):
 
 def test_the_record_is_strict_json_and_knows_both_sides():
     broken = edited(builtin(), Q, lambda v: v * float("nan"))
-    record = json.loads(json.dumps(run(builtin(), broken, QUICK).to_json(), allow_nan=False))
+    record = json.loads(json.dumps(run(builtin(), broken, QUICK).to_json(complete=True), allow_nan=False))
     assert record["verdict"]["passed"] is False and record["may_publish"] is False
     assert "tensors" in record["verdict"]["headline"]
     assert record["source"]["num_parameters"] == record["target"]["num_parameters"] > 5_000_000
     assert record["fairway_version"] and record["made_at"].endswith("+00:00")
     tensors = {row["name"]: row for row in record["evidence"]["tensors"]["tensors"]}
     assert tensors[Q]["relative"] is None and len(tensors) == 56
+
+
+def test_the_short_record_fits_a_lineage_and_names_the_worst():
+    broken = edited(builtin(), Q, lambda v: v[::-1])
+    record = run(builtin(), broken, ProofSettings(quick=True, window_tokens=64)).to_json()
+    tensors = record["evidence"]["tensors"]["tensors"]
+    assert tensors[0]["name"] == Q and len(tensors) == 10 and record["evidence"]["num_tensors"] == 56
+    assert len(json.dumps(record)) < 20_000
 
 
 def test_whoever_accepts_signs_with_a_reason(monkeypatch):

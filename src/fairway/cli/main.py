@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("fairway.cli.serve", "Serve one or more models over HTTP."),
     "bench": ("fairway.cli.bench", "Measure how fast a model reads and writes on this machine."),
     "convert": ("fairway.cli.convert", "Change a model's container or types, and check every tensor."),
+    "verify": ("fairway.cli.verify", "Prove that one model is another, or show where they differ."),
     "inspect": ("fairway.cli.inspect", "Say what a model file is, from its header only."),
     "cache": ("fairway.cli.cache", "List or clear the packed weights that are kept on disk."),
 }

@@ -134,6 +134,8 @@ def coverage(found: CoverageEvidence, thresholds: Thresholds) -> Check:
 def layers(found: LayersEvidence, _: Thresholds) -> Check:
     worst = max(found.stages, key=lambda row: row.own)
     figure = f"largest own error {worst.own:.3g} ({worst.stage}), {found.stages[-1].grown:.3g} at the end"
+    if not any(row.own or row.grown for row in found.stages):
+        figure = f"{len(found.stages)} stages, bit for bit the same"
     first = found.departure
     details: tuple[str, ...] = ()
     if first is not None:
@@ -145,6 +147,8 @@ def layers(found: LayersEvidence, _: Thresholds) -> Check:
 def predictions(found: LogitsEvidence, limits: Thresholds) -> Check:
     ok = found.kl_mean <= limits.kl_mean and found.same_top >= limits.same_top
     figure = f"KL {found.kl_mean:.2g} (99 %: {found.kl_p99:.2g}), {found.same_top:.2%} same top token"
+    if found.max_difference == 0 and ok:
+        figure = "bit for bit the same"
     details = (
         f"perplexity {found.source_perplexity:.4g} became {found.target_perplexity:.4g} "
         f"({found.perplexity_change:+.2%}) on {found.num_tokens:,} tokens of {found.text}; "

@@ -18,6 +18,9 @@ from fairway.proof.evidence import Evidence
 from fairway.proof.thresholds import Thresholds
 from fairway.proof.verdict import Verdict
 
+NUM_TENSORS = 10
+"""Kept in a short record."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -76,12 +79,26 @@ class Proof:
             raise UsageError("An accepted proof needs a reason.", hint='Say why: --accept "REASON".')
         return replace(self, accepted=Acceptance(getpass.getuser(), utc_now(), reason.strip()))
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything, as strict JSON has it; infinity and what is no number become null."""
-        values: dict[str, Any] = _strict(asdict(self))
+    def to_json(self, *, complete: bool = False) -> dict[str, Any]:
+        """As strict JSON has it; infinity and what is no number become null.
+
+        Short enough for a lineage: of the tensors the ten farthest from the source, of the layers no single
+        steps. `complete` keeps all.
+        """
+        values: dict[str, Any] = _strict(asdict(self if complete else replace(self, evidence=self._brief())))
         values["verdict"] |= {"passed": self.verdict.passed, "headline": self.verdict.headline}
+        values["evidence"]["num_tensors"] = len(self.evidence.tensors.tensors) if self.evidence.tensors else 0
         values["may_publish"] = self.may_publish
         return values
+
+    def _brief(self) -> Evidence:
+        tensors, layers = self.evidence.tensors, self.evidence.layers
+        if tensors is not None:
+            worst = sorted(tensors.tensors, key=lambda row: (row.is_within, -row.relative))[:NUM_TENSORS]
+            tensors = replace(tensors, tensors=tuple(worst))
+        if layers is not None:
+            layers = replace(layers, stages=tuple(replace(stage, steps=()) for stage in layers.stages))
+        return replace(self.evidence, tensors=tensors, layers=layers)
 
 
 def utc_now() -> str:

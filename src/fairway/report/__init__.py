@@ -1,0 +1,1 @@
+"""Self-contained pages for people: what a proof found, what a model file holds."""
