@@ -1,0 +1,144 @@
+"""A model with a LoRA adapter merged into it, as a bundle whose tensors are made when they are read.
+
+    weight + scale * (B @ A), computed in float32 and rounded once to the stored type
+
+So any hop converts it like another model, one tensor at a time. Rule: rounded weights are not rounded
+again unasked; merging into a quantised model is what ruins adapters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fairway.convert.encode import encode
+from fairway.errors import FormatError, UnsupportedError
+from fairway.formats.bundle import Bundle, TensorInfo, Tensors
+from fairway.formats.floats import FLOATS, dense_tensor, floats
+from fairway.formats.gguf import open_gguf
+from fairway.formats.identify import identify
+from fairway.formats.lora import Adapter, LoraLayer
+from fairway.formats.lora_gguf import is_gguf_adapter, read_gguf_adapter
+from fairway.formats.lora_peft import CONFIG, read_peft
+from fairway.models.conversion import floats_of
+from fairway.tensors import F32, DenseTensor, WeightTensor
+
+TURNED_LAYERS = "transformer.h."
+"""GPT-2 keeps its matrices [in, out]; all others are [out, in]."""
+ELEMENT_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+
+
+def open_adapter(path: Path, base: Bundle) -> Adapter:
+    """A PEFT folder (or a file in one), or a GGUF adapter for this base."""
+    if path.is_file() and identify(path).format == "gguf":
+        if not is_gguf_adapter(open_gguf(path)):
+            raise UnsupportedError(f"{path} is a model, not an adapter.", hint="Name it as the model.")
+        return read_gguf_adapter(path, base.config)
+    folder = path if path.is_dir() else path.parent
+    if not (folder / CONFIG).is_file():
+        raise FormatError(f"{folder} has no {CONFIG}, so it is no adapter.", hint="Name PEFT's folder.")
+    return read_peft(folder)
+
+
+def merged(
+    base: Bundle, adapter: Adapter, *, stored_type: str | None = None, allow_quantised: bool = False
+) -> Bundle:
+    """The base with the adapter inside.
+
+    `stored_type` "F32", "F16" or "BF16" is the type of the changed tensors; None keeps the base's. Raises
+    `UnsupportedError` for a quantised base unless `allow_quantised`, which makes the changed tensors F16,
+    and `FormatError` for an adapter of another model.
+    """
+    if adapter.replaced:
+        _check_replaced(base, adapter)
+    tensors = MergedTensors(base, adapter, stored_type, allow_quantised)
+    return replace(base, tensors=tensors, sources=(*base.sources, *adapter.sources))
+
+
+class MergedTensors:
+    """`Tensors` of the base, with the adapter's layers added on reading."""
+
+    def __init__(
+        self, base: Bundle, adapter: Adapter, stored_type: str | None, allow_quantised: bool
+    ) -> None:
+        self._base: Tensors = base.tensors
+        self._layers = {f"{name}.weight": layer for name, layer in adapter.layers.items()}
+        self._replaced = adapter.replaced
+        infos = dict(base.tensors.infos)
+        for name, layer in self._layers.items():
+            infos[name] = _merged_info(base, adapter, name, layer, (stored_type, allow_quantised))
+        self.infos: Mapping[str, TensorInfo] = infos
+
+    def read(self, name: str) -> WeightTensor:
+        if name in self._layers:
+            return self._merged(name, self._layers[name])
+        if name in self._replaced:
+            return _stored(floats(self._replaced[name]), self.infos[name].type, name)
+        return self._base.read(name)
+
+    def _merged(self, name: str, layer: LoraLayer) -> DenseTensor:
+        weight = floats_of(self._base.read(name))
+        weight += delta(layer, is_turned=name.startswith(TURNED_LAYERS))
+        return _stored(weight, self.infos[name].type, name)
+
+
+def delta(layer: LoraLayer, *, is_turned: bool = False) -> F32:
+    """scale * (B @ A), float32 [out, in], or its transpose."""
+    product = floats(layer.b) @ floats(layer.a)
+    return (product.T if is_turned else product) * np.float32(layer.scale)
+
+
+def _merged_info(
+    base: Bundle, adapter: Adapter, name: str, layer: LoraLayer, wanted: tuple[str | None, bool]
+) -> TensorInfo:
+    info = base.tensors.infos.get(name)
+    if info is None:
+        raise FormatError(
+            f"The adapter {adapter.name} changes {name[:120]}, which is not in {base.path}.",
+            hint=_other(adapter),
+        )
+    shape = (layer.b.shape[0], layer.a.shape[1])
+    if info.shape != (shape[::-1] if name.startswith(TURNED_LAYERS) else shape):
+        raise FormatError(
+            f"The adapter {adapter.name} changes {name[:120]} as {list(shape)}, and {base.path} has "
+            f"{list(info.shape)}.",
+            hint=_other(adapter),
+        )
+    kind = _merged_type(base, info, *wanted)
+    return TensorInfo(name, kind, info.shape, info.num_elements * ELEMENT_BYTES[kind])
+
+
+def _merged_type(base: Bundle, info: TensorInfo, stored_type: str | None, allow_quantised: bool) -> str:
+    is_quantised = info.type not in FLOATS or "quantization_config" in base.config
+    if is_quantised and not allow_quantised:
+        raise UnsupportedError(
+            f"{base.path} is quantised ({info.type}), and an adapter is lost in rounded weights.",
+            hint="Merge into the original 16-bit model and quantise the result.",
+        )
+    return stored_type or (info.type if info.type in FLOATS else "F16")
+
+
+def _check_replaced(base: Bundle, adapter: Adapter) -> None:
+    for name, tensor in adapter.replaced.items():
+        info = base.tensors.infos.get(name)
+        if info is None or info.shape != tensor.shape or info.type not in FLOATS:
+            found = "nothing" if info is None else f"{info.type} {list(info.shape)}"
+            raise FormatError(
+                f"The adapter {adapter.name} replaces {name[:120]} by {list(tensor.shape)}, {base.path} "
+                f"has {found}.",
+                hint="If it brings tokens of its own, resize the model's embeddings first. "
+                + _other(adapter),
+            )
+
+
+def _other(adapter: Adapter) -> str:
+    return f"It was trained on {adapter.base}." if adapter.base else "Name the model that it was trained on."
+
+
+def _stored(values: F32, kind: str, name: str) -> DenseTensor:
+    """Rounded once; what F16 cannot hold is refused."""
+    rows = values.reshape(len(values), -1)
+    return dense_tensor(kind, encode(rows, kind, name), values.shape)
