@@ -31,7 +31,8 @@ def plan_model(
     model: str | None, settings: PlanSettings, screen: Screen, machine: Machine | None = None
 ) -> Planned:
     """`model` may be `name=MODEL` to serve it under another name."""
-    from fairway.formats.open import open_bundle
+    from fairway.convert.merge_lora import with_adapters
+    from fairway.formats.open import obstacle, open_bundle
     from fairway.kernels.select import choose_isa
     from fairway.map.planner import plan
     from fairway.map.probe import probe
@@ -41,7 +42,9 @@ def plan_model(
     settings = replace(settings, isa=choose_isa(settings.isa))
     with screen.step("Found the model", is_bytes=True) as progress:
         located = resolve(model, progress)
-        bundle = open_bundle(located.path)
+        bundle = with_adapters(open_bundle(located.path, complete=False))
+        if reason := obstacle(bundle):
+            raise reason
     for warning in bundle.warnings:
         screen.note(f"Note: {warning}")
     planned = plan(bundle, machine or probe(), settings)

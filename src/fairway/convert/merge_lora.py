@@ -8,18 +8,21 @@ again unasked; merging into a quantised model is what ruins adapters.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from fairway import __version__
 from fairway.convert.encode import encode
 from fairway.errors import FormatError, UnsupportedError
 from fairway.formats.bundle import Bundle, TensorInfo, Tensors
 from fairway.formats.floats import FLOATS, dense_tensor, floats
 from fairway.formats.gguf import open_gguf
 from fairway.formats.identify import identify
+from fairway.formats.lineage import Lineage, Origin, Step, now
 from fairway.formats.lora import Adapter, LoraLayer
 from fairway.formats.lora_gguf import is_gguf_adapter, read_gguf_adapter
 from fairway.formats.lora_peft import CONFIG, read_peft
@@ -55,7 +58,27 @@ def merged(
     if adapter.replaced:
         _check_replaced(base, adapter)
     tensors = MergedTensors(base, adapter, stored_type, allow_quantised)
-    return replace(base, tensors=tensors, sources=(*base.sources, *adapter.sources))
+    return replace(
+        base, tensors=tensors, sources=(*base.sources, *adapter.sources), lineage=_lineage(base, adapter)
+    )
+
+
+def with_adapters(bundle: Bundle) -> Bundle:
+    """A Modelfile's model with the adapters that it names; any other bundle as it is."""
+    if bundle.preset is None or not bundle.preset.adapters:
+        return bundle
+    model = bundle
+    for path in bundle.preset.adapters:
+        model = merged(model, open_adapter(path, model))
+    return replace(model, preset=replace(bundle.preset, adapters=()))
+
+
+def _lineage(base: Bundle, adapter: Adapter) -> Lineage:
+    """The base's own steps, and this one; the whole is hashed by the hop that publishes it."""
+    digest = hashlib.sha256(b"".join(hashlib.sha256(each.data).digest() for each in adapter.sources))
+    origin = Origin(adapter.name, "adapter", f"sha256:{digest.hexdigest()}")
+    step = Step("merge adapter", (origin,), {"layers": len(adapter.layers)}, {"fairway": __version__}, now())
+    return Lineage(None, (base.lineage or Lineage()).then(step))
 
 
 class MergedTensors:

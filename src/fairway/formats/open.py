@@ -183,7 +183,7 @@ def obstacle(bundle: Bundle) -> FairwayError | None:
     if bundle.preset is not None and bundle.preset.adapters:
         return UnsupportedError(
             f"{bundle.path} puts the adapter {bundle.preset.adapters[0].name} on its model.",
-            hint="Merge it into the model first, and name the result in FROM.",
+            hint="fairway run and up merge it when they load the model.",
         )
     if _is_adapter(bundle):
         return UnsupportedError(
