@@ -11,12 +11,12 @@ from fairway.errors import FormatError
 from fairway.formats.floats import FLOATS, Bytes
 from fairway.formats.gguf_types import BY_NAME
 from fairway.formats.safetensors import BITS
+from fairway.kernels.gguf_quantize import TYPES, quantize
 from fairway.models.conversion import to_bf16
 from fairway.tensors import F32, Array
 
 EXACT = {("F16", "F32"), ("BF16", "F32")}
 """Stored type -> wider type that holds each of its numbers."""
-Q8_0_BLOCK = 32
 
 
 def is_exact(source: str, target: str) -> bool:
@@ -34,8 +34,8 @@ def num_bytes(stored_type: str, num_elements: int) -> int:
 
 def encode(values: F32, stored_type: str, name: str) -> Bytes:
     """values [rows, columns] to bytes, uint8; `name` is the tensor's, for the error."""
-    if stored_type == "Q8_0":
-        return q8_0(values)
+    if stored_type in TYPES:
+        return _quantised(values, stored_type, name)
     return np.ascontiguousarray(_floats(values, stored_type, name)).reshape(-1).view(np.uint8)
 
 
@@ -55,11 +55,10 @@ def _floats(values: F32, stored_type: str, name: str) -> Array:
     return halves
 
 
-def q8_0(values: F32) -> Bytes:
-    """Blocks of a float16 scale and 32 int8, as ggml rounds them: half away from zero."""
-    groups = values.reshape(-1, Q8_0_BLOCK)
-    scales = np.abs(groups).max(axis=1, keepdims=True) / np.float32(127)
-    inverse = np.divide(np.float32(1), scales, out=np.zeros_like(scales), where=scales > 0)
-    scaled = groups * inverse
-    codes = np.trunc(scaled + np.copysign(np.float32(0.5), scaled)).astype(np.int8)
-    return np.hstack([scales.astype("<f2").view(np.uint8), codes.view(np.uint8)]).reshape(-1)
+def _quantised(values: F32, stored_type: str, name: str) -> Bytes:
+    try:
+        return quantize(values, stored_type).reshape(-1)
+    except ValueError as error:
+        raise FormatError(
+            f"Tensor {name} cannot become {stored_type}: {error}.", hint="Choose --type bf16 or f32."
+        ) from None

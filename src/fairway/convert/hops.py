@@ -19,6 +19,7 @@ from fairway.convert.preflight import check_disk, check_source, check_target
 from fairway.convert.publish import Published, publish
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.sidecars import copied_sidecars
+from fairway.convert.to_gguf import huggingface_to_gguf
 from fairway.convert.to_safetensors import check_type, common_type, float_jobs, safetensors_files
 from fairway.convert.workplace import Workplace
 from fairway.convert.write import Progress, Writing
@@ -60,7 +61,10 @@ def _folder_to_safetensors(bundle: Bundle, settings: ConvertSettings, target: Pa
     )
 
 
-HOPS = (Hop(FLOAT_FOLDERS, "safetensors", is_folder=True, prepare=_folder_to_safetensors),)
+HOPS = (
+    Hop(FLOAT_FOLDERS, "safetensors", is_folder=True, prepare=_folder_to_safetensors),
+    Hop(FLOAT_FOLDERS, "gguf", is_folder=False, prepare=huggingface_to_gguf),
+)
 TARGETS = tuple(dict.fromkeys(hop.target for hop in HOPS))
 
 

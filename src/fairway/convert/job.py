@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fairway.convert.encode import encode, is_exact, num_bytes
 from fairway.convert.rows import TensorRows
 from fairway.formats.bundle import Bundle
 from fairway.formats.floats import Bytes
 from fairway.formats.layout import Layout
-from fairway.tensors import F32
+from fairway.models.conversion import floats_of
+from fairway.tensors import F32, Array
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class TensorJob:
     rows: TensorRows
     type: str
     shape: tuple[int, ...]
+    order: Array | None = None
+    """Row r of the file is row order[r] of the source."""
     arrange: Callable[[F32], F32] | None = None
     """Values of the whole tensor as the file wants them, where they are not the source's row by row."""
     is_exact: bool = True
@@ -50,10 +55,18 @@ class TensorJob:
 
     def produce(self, start: int, stop: int) -> Bytes:
         """The output's bytes for some rows."""
+        if self.order is not None:
+            return self._reordered(self.order[start:stop])
         if self.is_copy:
             return self.rows.stored(start, stop)
         values = self.rows.floats(start, stop)
         return encode(values if self.arrange is None else self.arrange(values), self.type, self.source)
+
+    def _reordered(self, rows: Array) -> Bytes:
+        taken = self.rows.take(rows)
+        if self.is_copy:
+            return np.ascontiguousarray(taken.values).reshape(-1).view(np.uint8)
+        return encode(floats_of(taken).reshape(len(rows), -1), self.type, self.source)
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,8 @@ class OutputFile:
     jobs: tuple[TensorJob, ...]
     lineage_space: tuple[int, int] | None = None
     """Where a single file keeps its lineage: first byte and size, filled with spaces."""
+    constants: Mapping[str, bytes] = field(default_factory=dict)
+    """Small tensors that come from no tensor, by name."""
 
 
 @dataclass(frozen=True)

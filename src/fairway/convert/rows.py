@@ -15,7 +15,7 @@ from fairway.formats.digest import tensor_bytes
 from fairway.formats.floats import FLOATS, Bytes
 from fairway.formats.gguf_tensors import GgufTensors, slice_rows
 from fairway.models.conversion import floats_of
-from fairway.tensors import F32, WeightTensor
+from fairway.tensors import F32, Array, DenseTensor, WeightTensor
 
 SLICE_WEIGHTS = 1 << 20
 """Weights that one thread works on at once: 4 MiB in float32."""
@@ -48,6 +48,14 @@ class TensorRows:
         if whole is None:
             whole = self._whole = tensors.read(self.name)
         return slice_rows(whole, start, stop) if len(whole.shape) > 1 else whole
+
+    def take(self, rows: Array) -> DenseTensor:
+        """Rows in another order, of a tensor of floats; single values of a vector."""
+        whole = self._whole
+        if whole is None:
+            whole = self._whole = self.bundle.tensors.read(self.name)
+        assert isinstance(whole, DenseTensor)
+        return DenseTensor(whole.type, whole.values[rows])
 
     def floats(self, start: int, stop: int) -> F32:
         """float32 [stop - start, columns], in memory of its own."""

@@ -79,6 +79,9 @@ class Workplace:
             with (self.content / file.name).open("wb") as out:
                 out.write(file.layout.header)
                 _reserve(out, file.layout.size)
+                for name, data in file.constants.items():
+                    out.seek(file.layout.offsets[name])
+                    out.write(data)
         (self.folder / "plan.json").write_text(identity, "utf-8")
 
     def _entries(self) -> Iterator[Checked]:

@@ -7,9 +7,11 @@ tokenizers behave alike. No exception or panic of the library leaves this module
 from __future__ import annotations
 
 import copy
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tokenizers import Tokenizer as Backend
 
@@ -29,6 +31,12 @@ class FastTokenizer(Tokenizer):
         self._added = frozenset(backend.get_added_tokens_decoder())
         self._plain: Backend | None = None
         self._plain_lock = threading.Lock()
+
+    def describe(self) -> dict[str, Any]:
+        """The backend as a tokenizer.json holds it."""
+        with library_errors("The tokenizer cannot be written down"):
+            found: dict[str, Any] = json.loads(self._backend.to_str())
+        return found
 
     def _encode_text(self, text: str, parse_special: bool) -> list[int]:
         backend = self._backend if parse_special else self._plain_backend()

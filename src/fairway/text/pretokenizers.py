@@ -43,7 +43,7 @@ def _cased(digits: str, contractions: str) -> str:
     )
 
 
-_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _QWEN2 = _modern(r"\p{N}")
 _QWEN35 = (
     rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}"
@@ -63,20 +63,28 @@ _ROWS: list[tuple[str, PreTokenizer]] = [
     ("dbrx smaug-bpe glm4 chatglm-bpe", PreTokenizer((_LLAMA3,))),
     ("qwen2 deepseek-r1-qwen megrez stablelm2 hunyuan grok-2 solar-open", PreTokenizer((_QWEN2,))),
     ("qwen35", PreTokenizer((_QWEN35,))),
-    ("gpt-2 phi-2 mpt olmo jais trillion granite-docling exaone4 modern-bert", PreTokenizer((_GPT2,))),
-    ("roberta-bpe jina-v1-en jina-v2-code", PreTokenizer((_GPT2,), adds_bos=True, adds_eos=True)),
-    ("smollm starcoder refact command-r codeshell exaone minerva-7b", PreTokenizer((r"\p{N}", _GPT2))),
+    ("gpt-2 phi-2 mpt olmo jais trillion granite-docling exaone4 modern-bert", PreTokenizer((GPT2_PATTERN,))),
+    ("roberta-bpe jina-v1-en jina-v2-code", PreTokenizer((GPT2_PATTERN,), adds_bos=True, adds_eos=True)),
+    ("smollm starcoder refact command-r codeshell exaone minerva-7b", PreTokenizer((r"\p{N}", GPT2_PATTERN))),
     ("tekken", PreTokenizer((_cased(r"\p{N}", ""),), whole_words=True, adds_bos=True)),
     ("gpt-4o llama4", PreTokenizer((_cased(r"\p{N}{1,3}", f"{_CONTRACTIONS}?"),))),
-    ("falcon", PreTokenizer((r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, "[0-9][0-9][0-9]"))),
+    ("falcon", PreTokenizer((r"[\p{P}\$\+<=>\^~\|`]+", GPT2_PATTERN, "[0-9][0-9][0-9]"))),
     ("deepseek-v3", PreTokenizer((r"\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+", _DEEPSEEK_V3))),
     (
         "deepseek-coder",
         PreTokenizer((r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥\u0800-一가-\ud7ff]+", r"\p{N}")),
     ),
-    ("default", PreTokenizer((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]"))),
+    ("default", PreTokenizer((r"[\p{P}\$\+<=>\^~\|]+", GPT2_PATTERN, r"\p{N}+", "[0-9][0-9][0-9]"))),
 ]
 PRE_TOKENIZERS = {name: row for names, row in _ROWS for name in names.split()}
+
+
+def name_of(patterns: tuple[str, ...], *, whole_words: bool) -> str | None:
+    """The first name under which GGUF files know such a pre-tokenizer; None where they know none."""
+    for names, row in _ROWS:
+        if row.patterns == patterns and row.whole_words == whole_words:
+            return names.split()[0]
+    return None
 
 
 def pre_tokenizer(name: str) -> PreTokenizer:

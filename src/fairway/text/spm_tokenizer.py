@@ -73,6 +73,9 @@ class SpmTokenizer(Tokenizer):
         self, vocabulary: SpmVocabulary, special: SpecialTokens, options: SpmOptions, unknown_id: int | None
     ) -> None:
         super().__init__(len(vocabulary.pieces), special, strips_leading_space=options.adds_space)
+        self.vocabulary = vocabulary
+        self.options = options
+        self.unknown_id = unknown_id
         self._pieces = list(vocabulary.pieces)
         self._types = list(vocabulary.types)
         self._ids = _unique_ids(self._pieces)
