@@ -56,37 +56,53 @@ void Executable::place_tokens() {
 void Executable::run(const Step& step) {
     check_step(step, cache_, limits_);
     if (opening_) stages_.insert(stages_.begin(), std::move(opening_));
-    if (num_counters_ != stages_.size()) {
-        num_counters_ = stages_.size();
-        counters_ = std::make_unique<Counter[]>(num_counters_);
-    }
+    while (counters_.size() < stages_.size()) counters_.emplace_back(team_->size());
     run_.step = step;
     place_tokens();
     for (std::size_t i = 0; i < stages_.size(); ++i) counters_[i].reset(stages_[i]->prepare(run_));
     team_->run([this](int thread) { work(thread); });
 }
 
+// A stage of one item is done at once by whoever ended the stage before it, while the others wait for both.
 void Executable::work(int thread) {
     Clock::time_point start = Clock::now();
+    bool ended = false;
     for (std::size_t i = 0; i < stages_.size(); ++i) {
         std::size_t item = 0, finished = 0;
-        for (; counters_[i].take(item); ++finished) stages_[i]->work(run_, item, thread);
-        if (finished) counters_[i].done(finished, team_->bed());
-        counters_[i].wait(team_->bed());
+        if (is_handed_on(i)) {
+            if (ended) stages_[i]->work(run_, 0, thread);
+            finished = ended;
+        } else {
+            for (; counters_[i].take(thread, item); ++finished) stages_[i]->work(run_, item, thread);
+        }
+        ended = finished && counters_[i].done(finished, team_->bed());
+        wait(i, thread);
         if (!profiling_ || thread) continue;
         profile_[stages_[i]->kind()] += seconds_since(start);
         start = Clock::now();
     }
 }
 
+bool Executable::is_handed_on(std::size_t stage) const {
+    return stage > 0 && counters_[stage].items() == 1 && counters_[stage - 1].items() > 0;
+}
+
+// Until a stage is done; meanwhile the thread asks memory for what it will read next.
+void Executable::wait(std::size_t stage, int thread) {
+    std::size_t next = stage + 1, part = 0;
+    while (!counters_[stage].all_done() && next < stages_.size() && next < stage + 4)
+        if (!stages_[next]->warm(run_, counters_[next].first_of(static_cast<std::size_t>(thread)), part++)) ++next, part = 0;
+    counters_[stage].wait(team_->bed());
+}
+
 std::vector<std::int32_t> Executable::argmax(View logits, std::size_t count) {
     const Rows from = rows(logits);
     std::vector<std::int32_t> best(count);
-    Counter counter;
+    Counter counter(team_->size());
     counter.reset(count);
-    team_->run([&](int) {
+    team_->run([&](int thread) {
         std::size_t row = 0;
-        for (; counter.take(row); counter.done(1, team_->bed()))
+        for (; counter.take(thread, row); counter.done(1, team_->bed()))
             best[row] = static_cast<std::int32_t>(kernels_.argmax(row_of(from, row), from.width));
         counter.wait(team_->bed());
     });
@@ -100,11 +116,11 @@ void Executable::choose(View logits, const std::int32_t* rows, const std::vector
     for (std::size_t i = 0; i < draws.size(); ++i)
         if (rows[i] < 0 || static_cast<std::size_t>(rows[i]) >= run_.step.outputs)
             throw std::invalid_argument("a draw names a row that the last run did not write");
-    Counter counter;
+    Counter counter(team_->size());
     counter.reset(draws.size());
     team_->run([&](int thread) {
         std::size_t i = 0;
-        for (; counter.take(i); counter.done(1, team_->bed()))
+        for (; counter.take(thread, i); counter.done(1, team_->bed()))
             ids[i] = choosers_[static_cast<std::size_t>(thread)]
                          .choose(row_of(from, static_cast<std::size_t>(rows[i])), width, draws[i]).value_or(-1);
         counter.wait(team_->bed());

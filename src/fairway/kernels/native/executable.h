@@ -2,6 +2,7 @@
 // Built and run by one thread; the team's threads see it only inside `run`.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -66,6 +67,8 @@ class Executable {
     std::size_t angles(const float* inv_freq, std::size_t half, float factor);
     void place_tokens();
     void work(int thread);
+    bool is_handed_on(std::size_t stage) const;
+    void wait(std::size_t stage, int thread);
 
     struct Angles {
         std::vector<float> inv_freq;
@@ -94,8 +97,7 @@ class Executable {
     RowStage* open_rows_ = nullptr;       // the last stage, if rows can still be added to it
     GatedLinearStage* gated_ = nullptr;  // the last stage, if its output can still be quantised there
     View gated_out_{};
-    std::unique_ptr<Counter[]> counters_;
-    std::size_t num_counters_ = 0;
+    std::deque<Counter> counters_;  // of each stage
     Run run_;
     std::vector<Chooser> choosers_;  // of each thread
     bool profiling_ = false;

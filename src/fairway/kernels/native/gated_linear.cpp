@@ -47,6 +47,10 @@ void GatedLinearStage::work(const Run&, std::size_t item, int thread) {
     }
 }
 
+bool GatedLinearStage::warm(const Run&, std::size_t item, std::size_t part) const {
+    return rows_ && warm_tiles(*task_.weights, {std::min(item * tiles_, half_tiles_), half_tiles_}, part);
+}
+
 // Some tiles for some tokens, to rows and columns from 0 on.
 void GatedLinearStage::multiply(std::size_t first_tile, std::size_t tiles, Range tokens, Rows out) const {
     Weights weights = *task_.weights;

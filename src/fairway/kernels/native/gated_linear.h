@@ -18,6 +18,7 @@ class GatedLinearStage : public Stage {
     void quantize_into(const Quantized& values) { quantized_ = values; }
     std::size_t prepare(const Run& run) override;
     void work(const Run& run, std::size_t item, int thread) override;
+    bool warm(const Run& run, std::size_t item, std::size_t part) const override;
 
   private:
     void multiply(std::size_t first_tile, std::size_t tiles, Range tokens, Rows out) const;

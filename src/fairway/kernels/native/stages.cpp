@@ -1,6 +1,7 @@
 #include "stages.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace fairway {
 
@@ -10,6 +11,7 @@ constexpr std::size_t kItemsPerThread = 24;      // enough to even out threads t
 constexpr std::size_t kStreamedRows = 16;  // up to here weights are read faster than computed with
 constexpr std::size_t kStreamedItemsPerThread = 6;
 constexpr std::size_t kPiecesPerThread = 6;  // of attention, where a few long contexts are split
+constexpr std::size_t kWarmLines = 4;  // between two looks
 constexpr std::size_t kTokenBytes = 192 * 1024;  // of activations that stay in the second-level cache
 
 std::size_t length(Range range) { return range.end - range.begin; }
@@ -50,6 +52,19 @@ void LinearStage::work(const Run&, std::size_t item, int) {
     const Range tiles{item * tiles_, std::min(task_.weights->tiles, (item + 1) * tiles_)};
     for (std::size_t token = 0; token < rows_; token += tokens_)
         kernels_.linear(task_, tiles, {token, std::min(rows_, token + tokens_)});
+}
+
+bool warm_tiles(const Weights& weights, Range tiles, std::size_t part) {
+    static const std::size_t kWarmBytes = getenv("WARM") ? atoi(getenv("WARM")) : 65536;
+    const std::size_t at = part * kWarmLines * kCacheLine, bytes = (tiles.end - tiles.begin) * weights.tile_bytes;
+    if (at >= std::min(bytes, kWarmBytes)) return false;
+    for (std::size_t line = 0; line < kWarmLines; ++line)
+        __builtin_prefetch(weights.data + tiles.begin * weights.tile_bytes + at + line * kCacheLine, 0, 2);
+    return true;
+}
+
+bool LinearStage::warm(const Run&, std::size_t item, std::size_t part) const {
+    return rows_ && warm_tiles(*task_.weights, {std::min(item * tiles_, task_.weights->tiles), task_.weights->tiles}, part);
 }
 
 AttentionStage::AttentionStage(const Kernels& kernels, AttentionTask task, int threads)

@@ -36,6 +36,9 @@ class Stage {
     // Called once per step before any item; returns the number of items.
     virtual std::size_t prepare(const Run& run) = 0;
     virtual void work(const Run& run, std::size_t item, int thread) = 0;
+    // Asks memory for the next lines of what an item will read, called with part 0, 1, ...; false once
+    // there is no more to ask for. Changes nothing.
+    virtual bool warm(const Run&, std::size_t, std::size_t) const { return false; }
 
   private:
     std::string kind_;
@@ -64,6 +67,9 @@ std::size_t tokens_at_once(const Kernels& kernels, const Weights& weights);
 // Items that a product of `rows` tokens should have: few where weights are streamed.
 std::size_t product_items(const Run& run, std::size_t rows);
 
+// Asks memory for some lines of a weight, from a tile on, as Stage::warm.
+bool warm_tiles(const Weights& weights, Range tiles, std::size_t part);
+
 // A matrix product; an item is some tiles of rows for all tokens.
 class LinearStage : public Stage {
   public:
@@ -74,6 +80,7 @@ class LinearStage : public Stage {
     }
     std::size_t prepare(const Run& run) override;
     void work(const Run& run, std::size_t item, int thread) override;
+    bool warm(const Run& run, std::size_t item, std::size_t part) const override;
 
   private:
     const Kernels& kernels_;

@@ -50,30 +50,51 @@ class Bed {
     std::atomic<int> sleepers_{0};
 };
 
-// Numbers 0 .. items - 1 handed out once each; finished when all of them are done. Nobody waits
-// for a thread that holds none, so a thread that lost its core delays only its own item.
-class alignas(64) Counter {
+// Numbers 0 .. items - 1 handed out once each; finished when all of them are done. Each thread has a
+// share of neighbouring numbers, in rising order, and then helps with the others' shares. Nobody
+// waits for a thread that holds no number, so one that lost its core delays only its own item.
+class Counter {
   public:
+    explicit Counter(int threads) : shares_(static_cast<std::size_t>(threads)) {}
     void reset(std::size_t items) {
         items_ = items;
         done_.store(0, std::memory_order_relaxed);
-        next_.store(0, std::memory_order_relaxed);
+        for (std::size_t t = 0; t < shares_.size(); ++t) {
+            shares_[t].next.store(first_of(t), std::memory_order_relaxed);
+            shares_[t].end = first_of(t + 1);
+        }
     }
-    bool take(std::size_t& item) {
-        if (next_.load(std::memory_order_relaxed) >= items_) return false;
-        item = next_.fetch_add(1, std::memory_order_relaxed);
-        return item < items_;
+    std::size_t items() const { return items_; }
+    // Where a thread's own share begins.
+    std::size_t first_of(std::size_t thread) const { return items_ * thread / shares_.size(); }
+    bool take(int thread, std::size_t& item) {
+        for (std::size_t t = 0; t < shares_.size(); ++t)
+            if (shares_[(static_cast<std::size_t>(thread) + t) % shares_.size()].take(item)) return true;
+        return false;
     }
-    void done(std::size_t items, Bed& bed) {
-        if (done_.fetch_add(items) + items == items_) bed.wake();
+    // Whether these were the last.
+    bool done(std::size_t items, Bed& bed) {
+        if (done_.fetch_add(items) + items != items_) return false;
+        bed.wake();
+        return true;
     }
+    bool all_done() const { return done_.load() == items_; }
     void wait(Bed& bed) const {
-        bed.wait([this] { return done_.load() == items_; });
+        bed.wait([this] { return all_done(); });
     }
 
   private:
+    struct alignas(64) Share {
+        std::atomic<std::size_t> next{0};
+        std::size_t end = 0;
+        bool take(std::size_t& item) {
+            if (next.load(std::memory_order_relaxed) >= end) return false;
+            item = next.fetch_add(1, std::memory_order_relaxed);
+            return item < end;
+        }
+    };
     std::size_t items_ = 0;
-    std::atomic<std::size_t> next_{0};
+    std::vector<Share> shares_;
     alignas(64) std::atomic<std::size_t> done_{0};
 };
 
