@@ -21,6 +21,7 @@ from fairway.kernels import program as p
 from fairway.kernels.extension import ISAS
 from fairway.kernels.native_backend import NativeBackend, NativeExecutable
 from fairway.kernels.program import CacheShape, Limits, Program, Step
+from fairway.models.weights import table_type
 from fairway.tensors import F32, DenseTensor, GroupedTensor, WeightTensor
 
 
@@ -57,13 +58,13 @@ def random_weight(random: np.random.Generator, rows: int, columns: int, kind: st
         if kind == "bf16":
             return DenseTensor("bf16", (values.view(np.uint32) >> 16).astype(np.uint16))
         return DenseTensor(kind, values.astype(np.float16) if kind == "f16" else values)
-    bits = 4 if kind == "int4" else 8
+    bits = int(kind[3:])
     codes = np.frombuffer(random.bytes(rows * columns), np.uint8).reshape(rows, columns)
-    scale = np.float32(columns**-0.5 / (4.6 if bits == 4 else 74))
+    scale = np.float32(columns**-0.5 * 3.5 / (1 << bits))
     scales = scale * (0.9 + 0.2 * random.random((rows, -(-columns // 32)), np.float32))
-    if bits == 4:
-        return GroupedTensor(4, 32, codes & 15, scales, zero=8)
-    return GroupedTensor(8, 32, codes.view(np.int8), scales)
+    if bits == 8:
+        return GroupedTensor(8, 32, codes.view(np.int8), scales)
+    return GroupedTensor(bits, 32, codes & ((1 << bits) - 1), scales, zero=1 << bits - 1)
 
 
 class Decoder:
@@ -86,8 +87,9 @@ class Decoder:
         size = sum(m.rows * m.columns for m in layers) + outputs_per_token * head.rows * head.columns
         return 2 * size
 
-    def _matrix(self, rows: int, columns: int) -> p.Matrix:
-        matrix = self.backend.matrix(random_weight(self.random, rows, columns, self.weights))
+    def _matrix(self, rows: int, columns: int, weights: str | None = None) -> p.Matrix:
+        weight = random_weight(self.random, rows, columns, weights or self.weights)
+        matrix = self.backend.matrix(weight)
         self.matrices.append(matrix)
         return matrix
 
@@ -104,7 +106,7 @@ class Decoder:
         q, k = qkv.columns(0, q_width), qkv.columns(q_width, kv_width)
         v = qkv.columns(q_width + kv_width, kv_width)
         inv_freq = (1e6 ** -(np.arange(0, s.head_size, 2) / s.head_size)).astype(np.float32)
-        table = self._matrix(s.vocabulary, s.width)
+        table = self._matrix(s.vocabulary, s.width, table_type(self.weights))
         add = program.record
         add(p.Embed(table, x))
         for layer in range(s.layers):
@@ -170,7 +172,8 @@ def measure(executable: NativeExecutable, decoder: Decoder, args: argparse.Names
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("--weights", default="int4", choices=["f32", "f16", "bf16", "int8", "int4"])
+    types = ["f32", "f16", "bf16", "int8", "int6", "int5", "int4"]
+    parser.add_argument("--weights", default="int4", choices=types)
     parser.add_argument("--batch", default="1,8,32", help="batch sizes to decode, comma-separated")
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--context", type=int, default=512)

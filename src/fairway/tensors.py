@@ -37,7 +37,7 @@ class DenseTensor:
 class GroupedTensor:
     """A low-bit matrix: `w[r, c] = scales[r, g] * (values[r, c] - zero) + offsets[r, g]`, g = c // group.
 
-    `bits` 4: values are uint8 in 0..15 (one per byte, not packed); `bits` 8: values are int8.
+    `bits` 4, 5 or 6: values are uint8 in 0 .. 2^bits - 1 (one per byte, not packed); `bits` 8: they are int8.
     values [rows, columns]; scales float32 [rows, ceil(columns / group)]; offsets the same or None.
     group is 16 or 32. `columns` need not be a multiple of the group: the last group is short.
     """

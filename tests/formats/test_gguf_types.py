@@ -40,9 +40,9 @@ def test_values_equal_those_of_the_reference_bit_for_bit(name):
 
 
 EXPECTED = {
-    "Q4_0": (4, 32, 8, False), "Q4_1": (4, 32, 0, True), "Q5_0": (8, 32, 0, False), "Q5_1": (8, 32, 0, True),
+    "Q4_0": (4, 32, 8, False), "Q4_1": (4, 32, 0, True), "Q5_0": (5, 32, 16, False), "Q5_1": (5, 32, 0, True),
     "Q8_0": (8, 32, 0, False), "Q2_K": (4, 16, 0, True), "Q3_K": (4, 16, 4, False), "Q4_K": (4, 32, 0, True),
-    "Q5_K": (8, 32, 0, True), "Q6_K": (8, 16, 0, False), "IQ4_NL": (8, 32, 0, False),
+    "Q5_K": (5, 32, 0, True), "Q6_K": (6, 16, 32, False), "IQ4_NL": (8, 32, 0, False),
     "IQ4_XS": (8, 32, 0, False),
 }  # fmt: skip
 
@@ -57,8 +57,8 @@ def test_grouped_form_is_exact_and_of_the_promised_shape(name):
     assert (grouped.bits, grouped.group, grouped.zero) == (bits, group, zero)
     assert (grouped.offsets is not None) == has_offsets
     assert grouped.shape == (rows, columns)
-    assert grouped.values.dtype == (np.uint8 if bits == 4 else np.int8)
-    assert bits == 8 or grouped.values.max() < 16
+    assert grouped.values.dtype == (np.int8 if bits == 8 else np.uint8)
+    assert bits == 8 or grouped.values.max() < 1 << bits
     assert grouped.scales.shape == (rows, columns // group)
     np.testing.assert_array_equal(grouped_to_float32(grouped).reshape(-1), values)
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from fairway.kernels import program as p
 from fairway.kernels.program import Backend, CacheShape, Executable, Limits, Program, Step
-from fairway.kernels.quantize import quantize_int4, quantize_int8
+from fairway.kernels.quantize import quantize_int8, quantize_low
 from fairway.tensors import F32, I32, DenseTensor, WeightTensor
 
-WEIGHTS = ("f32", "f16", "bf16", "int8", "int4")
+WEIGHTS = ("f32", "f16", "bf16", "int8", "int6", "int5", "int4")
 
 
 def weight_tensor(values: F32, kind: str) -> WeightTensor:
@@ -25,8 +25,8 @@ def weight_tensor(values: F32, kind: str) -> WeightTensor:
             return DenseTensor("bf16", (values.view(np.uint32) >> 16).astype(np.uint16))
         case "int8":
             return quantize_int8(values)
-        case "int4":
-            return quantize_int4(values)
+        case "int4" | "int5" | "int6":
+            return quantize_low(values, int(kind[3:]))
     raise ValueError(kind)
 
 

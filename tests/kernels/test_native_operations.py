@@ -67,7 +67,7 @@ def test_linear(isa, kind, rows, outputs, columns) -> None:
 
 def grouped(bits, group, zero, offsets, rows, columns):
     groups = -(-columns // group)
-    low, high, element = (0, 16, np.uint8) if bits == 4 else (-128, 128, np.int8)
+    low, high, element = (-128, 128, np.int8) if bits == 8 else (0, 1 << bits, np.uint8)
     codes = RANDOM.integers(low, high, (rows, columns)).astype(element)
     scales = RANDOM.random((rows, groups), np.float32).astype(np.float16).astype(np.float32)
     added = -RANDOM.random((rows, groups), np.float32).astype(np.float16).astype(np.float32)
@@ -75,7 +75,9 @@ def grouped(bits, group, zero, offsets, rows, columns):
 
 
 @isas
-@pytest.mark.parametrize(("bits", "zero"), [(4, 8), (4, 0), (4, 3), (4, 15), (8, 0)])
+@pytest.mark.parametrize(
+    ("bits", "zero"), [(4, 8), (4, 0), (4, 3), (4, 15), (5, 16), (5, 0), (5, 9), (6, 32), (6, 0), (8, 0)]
+)
 @pytest.mark.parametrize("group", [16, 32])
 @pytest.mark.parametrize("offsets", [False, True])
 @pytest.mark.parametrize("columns", [16, 40, 160])
@@ -88,7 +90,7 @@ def test_linear_of_every_grouped_form(isa, bits, zero, group, offsets, columns) 
 
 
 @isas
-@pytest.mark.parametrize(("bits", "zero"), [(4, 8), (4, 0), (8, 0)])
+@pytest.mark.parametrize(("bits", "zero"), [(4, 8), (4, 0), (5, 16), (6, 32), (6, 0), (8, 0)])
 @pytest.mark.parametrize("group", [16, 32])
 @pytest.mark.parametrize("offsets", [False, True])
 @pytest.mark.parametrize("size", [2.0**-30, 0.5, 1.0, 2.0**30])
@@ -108,7 +110,7 @@ def test_groups_without_a_scale_add_nothing(isa, bits, zero, group, offsets, siz
 
 
 @isas
-@pytest.mark.parametrize("kind", ["int4", "int8"])
+@pytest.mark.parametrize("kind", ["int4", "int5", "int6", "int8"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
 def test_what_codes_cannot_hold_is_not_a_number_in_its_own_row_only(isa, kind, bad) -> None:
     tensor = weight_tensor(values(33, 100), kind)
@@ -126,9 +128,17 @@ def test_what_codes_cannot_hold_is_not_a_number_in_its_own_row_only(isa, kind, b
 
 @isas
 def test_the_largest_products_do_not_saturate(isa) -> None:
-    """int8 -128 and 127 against +-127, and int4 15: sums of pairs that overflow careless int16."""
+    """int8 -128 and 127 against +-127, int4 15, int6 63: sums of pairs that overflow careless int16."""
     x = np.where(np.arange(64) % 3, 127, -127).astype(np.float32)[None].repeat(2, 0)
-    for codes, bits, zero in ((-128, 8, 0), (127, 8, 0), (15, 4, 0), (0, 4, 8)):
+    for codes, bits, zero in (
+        (-128, 8, 0),
+        (127, 8, 0),
+        (15, 4, 0),
+        (0, 4, 8),
+        (31, 5, 0),
+        (63, 6, 0),
+        (0, 6, 32),
+    ):
         tensor = GroupedTensor(
             bits,
             32,

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ from hypothesis import strategies as st
 from fairway.kernels.extension import native, native_isas
 from fairway.kernels.native_backend import NativeBackend
 from fairway.kernels.packing import Form, Kind, kind_of
-from fairway.kernels.quantize import quantize_int4, quantize_int8
+from fairway.kernels.quantize import quantize_int8, quantize_low
 from fairway.models.conversion import to_bf16
 from fairway.tensors import DenseTensor, GroupedTensor
 
 pytestmark = pytest.mark.skipif(not native_isas(), reason="the reference does not pack")
-QUANTIZE = {"int8": quantize_int8, "int4": quantize_int4}
-KINDS = {"int8": Kind("int8"), "int4": Kind("int4", zero=8)}
+QUANTIZE = {"int8": quantize_int8, **{f"int{bits}": partial(quantize_low, bits=bits) for bits in (4, 5, 6)}}
+KINDS = {"int8": Kind("int8")} | {f"int{bits}": Kind(f"int{bits}", zero=1 << bits - 1) for bits in (4, 5, 6)}
 isas = pytest.mark.parametrize("isa", native_isas())
 
 

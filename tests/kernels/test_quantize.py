@@ -1,5 +1,7 @@
 """int8 and int4 weights: errors, exact scales, and the native way equal to NumPy's to the bit."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,12 +9,12 @@ from hypothesis import strategies as st
 
 from fairway.kernels import quantize
 from fairway.kernels.extension import native_isas
-from fairway.kernels.quantize import quantize_int4, quantize_int8
+from fairway.kernels.quantize import quantize_int8, quantize_low
 from fairway.kernels.reference_ops import dequantize
 
 sizes = st.sampled_from([1.0, 1e-20, 1e20, 1e-37, 0.0])
 METHODS = {
-    "int4": quantize_int4,
+    **{f"int{bits}": partial(quantize_low, bits=bits) for bits in (4, 5, 6)},
     "int8": quantize_int8,
     "int8 by 16": lambda weight: quantize_int8(weight, 16),
 }
@@ -62,6 +64,8 @@ def test_shapes_are_kept(method, shape) -> None:
 
 def test_other_types_and_groups_are_refused() -> None:
     with pytest.raises(ValueError, match="float64"):
-        quantize_int4(np.ones((2, 32)))
+        quantize_low(np.ones((2, 32)), 4)
+    with pytest.raises(ValueError, match="4, 5 or 6 bits"):
+        quantize_low(np.ones((2, 32), np.float32), 3)
     with pytest.raises(ValueError, match="16 or 32"):
         quantize_int8(np.ones((2, 32), np.float32), 64)

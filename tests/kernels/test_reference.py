@@ -1,11 +1,13 @@
 """The reference against plain formulas, and its promise: a token does not see its batch."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from kernel_programs import WEIGHTS, Sequence, Shape, decoder, limits, run_steps, step_of
 
 from fairway.kernels import reference_ops as ops
-from fairway.kernels.quantize import quantize_int4, quantize_int8
+from fairway.kernels.quantize import quantize_int8, quantize_low
 from fairway.kernels.reference import ReferenceBackend
 from fairway.tensors import GroupedTensor
 
@@ -34,7 +36,7 @@ def test_scales_of_activations_are_powers_of_two_that_no_value_exceeds() -> None
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
 def test_what_codes_cannot_hold_is_not_a_number_in_its_own_row_only(bad) -> None:
-    tensor = quantize_int4(RANDOM.standard_normal((9, 64), np.float32))
+    tensor = quantize_low(RANDOM.standard_normal((9, 64), np.float32), 4)
     x = RANDOM.standard_normal((3, 64), np.float32)
     fine = ops.linear_grouped(x, tensor)
     x[1, 40] = bad
@@ -43,7 +45,9 @@ def test_what_codes_cannot_hold_is_not_a_number_in_its_own_row_only(bad) -> None
     assert np.array_equal(found[[0, 2]], fine[[0, 2]])
 
 
-@pytest.mark.parametrize("quantize", [quantize_int8, quantize_int4])
+@pytest.mark.parametrize(
+    "quantize", [quantize_int8, *(partial(quantize_low, bits=bits) for bits in (4, 5, 6))]
+)
 @pytest.mark.parametrize("columns", [32, 172, 5])
 def test_grouped_product_is_close_to_its_dequantised_matrix(quantize, columns) -> None:
     tensor = quantize(RANDOM.standard_normal((9, columns), np.float32))
@@ -66,7 +70,7 @@ def test_int4_beats_plain_rounding_and_int8_is_fine() -> None:
     weight = RANDOM.standard_normal((64, 256), np.float32)
     scale = np.abs(weight.reshape(64, 8, 32)).max(axis=2, keepdims=True) / 7
     plain = np.rint(weight.reshape(64, 8, 32) / scale) * scale - weight.reshape(64, 8, 32)
-    error = ops.dequantize(quantize_int4(weight)) - weight
+    error = ops.dequantize(quantize_low(weight, 4)) - weight
     assert np.square(error).mean() < 0.85 * np.square(plain).mean()
     assert np.abs(ops.dequantize(quantize_int8(weight)) - weight).max() < 0.02
 

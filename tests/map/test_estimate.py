@@ -37,10 +37,18 @@ def test_parameters_of_a_known_shape():
 
 
 @pytest.mark.parametrize(
-    ("weight_type", "gigabytes"), [("stored", 0.988), ("bf16", 0.988), ("int8", 0.525), ("int4", 0.346)]
+    ("weight_type", "gigabytes"),
+    [
+        ("stored", 0.988),
+        ("bf16", 0.988),
+        ("int8", 0.525),
+        ("int6", 0.4015),
+        ("int5", 0.3567),
+        ("int4", 0.312),
+    ],
 )
 def test_weights_by_type(weight_type, gigabytes):
-    """int4 keeps the token table (136 M of 494 M) at 8 bits."""
+    """int4 keeps the token table (136 M of 494 M) at 6 bits."""
     bundle = random_bundle(QWEN2_5_0_5B, "bf16")
     assert weight_bytes(bundle, CONFIG, weight_type) / 1e9 == pytest.approx(gigabytes, rel=0.002)
 
@@ -68,7 +76,9 @@ def test_packed_size(packing, rows, columns, size):
         ("BF16", Packing(16)),
         ("Q4_0", Packing(4, 32)),
         ("Q4_K", Packing(4, 32, has_offsets=True)),
-        ("Q6_K", Packing(8, 16)),
+        ("Q6_K", Packing(6, 16)),
+        ("Q5_0", Packing(5, 32)),
+        ("Q5_K", Packing(5, 32, has_offsets=True)),
         ("Q2_K", Packing(4, 16, has_offsets=True)),
     ],
 )

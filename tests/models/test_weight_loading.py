@@ -10,7 +10,7 @@ from tiny_models import Session, golden, memory_bundle
 
 from fairway.errors import FormatError, SettingsError
 from fairway.kernels.program import Attention, Linear
-from fairway.kernels.quantize import quantize_int4, quantize_int8
+from fairway.kernels.quantize import quantize_int8, quantize_low
 from fairway.kernels.reference import ReferenceBackend
 from fairway.kernels.reference_ops import dequantize, to_float32
 from fairway.kernels.select import select_backend
@@ -102,12 +102,19 @@ def test_stored_keeps_what_the_file_holds() -> None:
         name: tensor if len(tensor.shape) == 1 else DenseTensor("f16", tensor.values.astype(np.float16))
         for name, tensor in tensors.items()
     }
-    mixed["lm_head.weight"] = quantize_int4(tensors["lm_head.weight"].values)
+    mixed["lm_head.weight"] = quantize_low(tensors["lm_head.weight"].values, 4)
     assert kinds(load(mixed)) == {"f16", "int4"}
 
 
 @pytest.mark.parametrize(
-    ("weight_type", "expected"), [("bf16", {"bf16"}), ("int8", {"int8"}), ("int4", {"int4", "int8"})]
+    ("weight_type", "expected"),
+    [
+        ("bf16", {"bf16"}),
+        ("int8", {"int8"}),
+        ("int6", {"int6"}),
+        ("int5", {"int5", "int6"}),
+        ("int4", {"int4", "int6"}),
+    ],
 )
 def test_conversion_covers_every_matrix(weight_type: str, expected: set[str]) -> None:
     model = load(tiny(), weight_type=weight_type)
@@ -115,11 +122,11 @@ def test_conversion_covers_every_matrix(weight_type: str, expected: set[str]) ->
     assert model.weight_type == weight_type
 
 
-def test_head_and_embedding_keep_eight_bits_under_int4() -> None:
+def test_head_and_embedding_keep_six_bits_under_int4() -> None:
     model = load(tiny(), weight_type="int4")
     head = matrices(model)[-1]
     table = model.program.operations[0].table.tensor
-    assert (head.bits, table.bits) == (8, 8)
+    assert (head.bits, table.bits) == (6, 6)
 
 
 def test_a_tied_table_is_packed_once() -> None:
@@ -198,7 +205,11 @@ def values_of(tensor: WeightTensor) -> np.ndarray:
 def test_conversion_by_slices_equals_conversion_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     weight = np.random.default_rng(0).standard_normal((50, 76)).astype(np.float32)
     monkeypatch.setattr("fairway.models.conversion.SLICE_BYTES", 7 * 4 * 76)
-    for weight_type, whole in (("int8", quantize_int8(weight)), ("int4", quantize_int4(weight))):
+    for weight_type, whole in (
+        ("int8", quantize_int8(weight)),
+        ("int6", quantize_low(weight, 6)),
+        ("int4", quantize_low(weight, 4)),
+    ):
         sliced = convert(DenseTensor("f32", weight), weight_type)
         np.testing.assert_array_equal(sliced.values, whole.values)
         np.testing.assert_array_equal(sliced.scales, whole.scales)
@@ -229,11 +240,11 @@ def test_bf16_rounds_half_to_even_and_keeps_nan() -> None:
 
 def test_stacking_and_turning() -> None:
     weight = np.random.default_rng(2).standard_normal((6, 40)).astype(np.float32)
-    for tensor in (DenseTensor("f32", weight), quantize_int8(weight), quantize_int4(weight)):
+    for tensor in (DenseTensor("f32", weight), quantize_int8(weight), quantize_low(weight, 4)):
         both = stack([tensor, tensor])
         np.testing.assert_array_equal(values_of(both), np.concatenate([values_of(tensor)] * 2))
         np.testing.assert_array_equal(values_of(transpose(tensor)), values_of(tensor).T)
-    assert not stacks_with(quantize_int8(weight), quantize_int4(weight))
+    assert not stacks_with(quantize_int8(weight), quantize_low(weight, 4))
     assert not stacks_with(DenseTensor("f32", weight), DenseTensor("f16", weight.astype(np.float16)))
     assert not stacks_with(DenseTensor("f32", weight), DenseTensor("f32", weight[:, :8]))
 

@@ -1,7 +1,7 @@
 """One decoder per quantised ggml block type: bytes to integers, scales and offsets, vectorised.
 
-Input: blocks, uint8 [n, block_bytes]. Output: values [n, block_size] (uint8 for the 4-bit form,
-int8 otherwise), scales float32 [n, groups], offsets float32 [n, groups] or None. The integers are
+Input: blocks, uint8 [n, block_bytes]. Output: values [n, block_size] (int8 for the 8-bit form,
+uint8 otherwise), scales float32 [n, groups], offsets float32 [n, groups] or None. The integers are
 the file's own and a scale is a product of two exact numbers, so nothing is rounded here.
 """
 
@@ -54,12 +54,12 @@ def q4_1(blocks: Bytes) -> Decoded:
 
 def q5_0(blocks: Bytes) -> Decoded:
     values = nibbles(blocks[:, 6:]) | fifth_bits(blocks[:, 2:6])
-    return values.view(np.int8) - np.int8(16), half(blocks, 0), None
+    return values, half(blocks, 0), None
 
 
 def q5_1(blocks: Bytes) -> Decoded:
     values = nibbles(blocks[:, 8:]) | fifth_bits(blocks[:, 4:8])
-    return values.view(np.int8), half(blocks, 0), half(blocks, 2)
+    return values, half(blocks, 0), half(blocks, 2)
 
 
 def q8_0(blocks: Bytes) -> Decoded:
@@ -110,14 +110,14 @@ def q5_k(blocks: Bytes) -> Decoded:
     low = nibbles(blocks[:, 48:].reshape(-1, 32)).reshape(len(blocks), 8, 32)
     high = np.stack([(blocks[:, 16:48] >> bit) & np.uint8(1) for bit in range(8)], axis=1)
     values = (low | (high << 4)).reshape(len(blocks), 256)
-    return values.view(np.int8), *k_scales(blocks)
+    return values, *k_scales(blocks)
 
 
 def q6_k(blocks: Bytes) -> Decoded:
     """16 groups of 16: four low bits, two high bits, a signed 8-bit scale per group."""
     low = nibbles(blocks[:, :128].reshape(-1, 64)).reshape(len(blocks), 8, 32)
     high = crumbs(blocks[:, 128:192].reshape(-1, 32), (0, 2, 4, 6)).reshape(len(blocks), 8, 32)
-    values = (low | (high << 4)).reshape(len(blocks), 256).view(np.int8) - np.int8(32)
+    values = (low | (high << 4)).reshape(len(blocks), 256)
     group_scales = np.ascontiguousarray(blocks[:, 192:208]).view(np.int8).astype(np.float32)
     return values, half(blocks, 208) * group_scales, None
 

@@ -32,7 +32,7 @@ class GgmlType:
     block_bytes: int
     decode: Decoder | None = None
     bits: int = 0
-    """Of the `GroupedTensor` the blocks become: 4 or 8."""
+    """Of the `GroupedTensor` the blocks become: 4, 5, 6 or 8."""
     group: int = 0
     zero: int = 0
 
@@ -49,14 +49,14 @@ TYPES = {
         GgmlType(30, "BF16", 1, 2),
         GgmlType(2, "Q4_0", 32, 18, blocks.q4_0, bits=4, group=32, zero=8),
         GgmlType(3, "Q4_1", 32, 20, blocks.q4_1, bits=4, group=32),
-        GgmlType(6, "Q5_0", 32, 22, blocks.q5_0, bits=8, group=32),
-        GgmlType(7, "Q5_1", 32, 24, blocks.q5_1, bits=8, group=32),
+        GgmlType(6, "Q5_0", 32, 22, blocks.q5_0, bits=5, group=32, zero=16),
+        GgmlType(7, "Q5_1", 32, 24, blocks.q5_1, bits=5, group=32),
         GgmlType(8, "Q8_0", 32, 34, blocks.q8_0, bits=8, group=32),
         GgmlType(10, "Q2_K", 256, 84, blocks.q2_k, bits=4, group=16),
         GgmlType(11, "Q3_K", 256, 110, blocks.q3_k, bits=4, group=16, zero=4),
         GgmlType(12, "Q4_K", 256, 144, blocks.q4_k, bits=4, group=32),
-        GgmlType(13, "Q5_K", 256, 176, blocks.q5_k, bits=8, group=32),
-        GgmlType(14, "Q6_K", 256, 210, blocks.q6_k, bits=8, group=16),
+        GgmlType(13, "Q5_K", 256, 176, blocks.q5_k, bits=5, group=32),
+        GgmlType(14, "Q6_K", 256, 210, blocks.q6_k, bits=6, group=16, zero=32),
         GgmlType(20, "IQ4_NL", 32, 18, blocks.iq4_nl, bits=8, group=32),
         GgmlType(23, "IQ4_XS", 256, 136, blocks.iq4_xs, bits=8, group=32),
         # Known by name and size, so that files holding them can be listed; not decoded.
@@ -98,7 +98,7 @@ def decode_grouped(kind: GgmlType, raw: Bytes, rows: int, columns: int) -> Group
     assert kind.decode is not None
     all_blocks = raw.reshape(-1, kind.block_bytes)
     count, groups = len(all_blocks), kind.block_size // kind.group
-    values = np.empty((count, kind.block_size), np.uint8 if kind.bits == 4 else np.int8)
+    values = np.empty((count, kind.block_size), np.int8 if kind.bits == 8 else np.uint8)
     scales = np.empty((count, groups), np.float32)
     offsets: F32 | None = None
     step = CHUNK_WEIGHTS // kind.block_size

@@ -13,11 +13,11 @@ import numpy as np
 from fairway.kernels.extension import native as _native
 from fairway.tensors import Array, DenseTensor, GroupedTensor, WeightTensor
 
-LAYOUT = 2
+LAYOUT = 3
 """Number of the layout drawn in native/kernels.h, which all variants share. Packed bytes of another
 number mean something else: raise it with every change to the layout or to how weights are quantised."""
 
-TYPES = ("f32", "f16", "bf16", "int8", "int4")
+TYPES = ("f32", "f16", "bf16", "int8", "int4", "int5", "int6")
 """As native/kernels.h counts them."""
 _ELEMENTS = {"f32": np.float32, "f16": np.uint16, "bf16": np.uint16}
 
@@ -30,7 +30,7 @@ class Kind:
     """One of `TYPES`."""
     group: int = 32
     zero: int = 0
-    """int4: 8 or 0, what its codes count from."""
+    """What its codes count from: the middle one or 0."""
     has_offsets: bool = False
 
 
@@ -68,11 +68,14 @@ def kind_of(tensor: WeightTensor) -> Kind:
     """How a tensor is held without changing a value. Raises `ValueError` where that is impossible."""
     if isinstance(tensor, DenseTensor):
         return Kind(tensor.type)
-    if tensor.bits == 4 and tensor.zero in (0, 8):
+    middle = 1 << (tensor.bits - 1)
+    if tensor.bits < 8 and tensor.zero in (0, middle):
         # Without an offset, codes that count from 0 have no kernel of their own.
-        return Kind("int4", tensor.group, tensor.zero, tensor.offsets is not None or tensor.zero == 0)
-    if tensor.bits == 4 and _least(tensor) >= -8 and _most(tensor) <= 7:
-        return Kind("int4", tensor.group, 8, tensor.offsets is not None)
+        return Kind(
+            f"int{tensor.bits}", tensor.group, tensor.zero, tensor.offsets is not None or tensor.zero == 0
+        )
+    if tensor.bits < 8 and _least(tensor) >= -middle and _most(tensor) < middle:
+        return Kind(f"int{tensor.bits}", tensor.group, middle, tensor.offsets is not None)
     if (tensor.bits, tensor.zero) == (8, 0):
         return Kind("int8", tensor.group, 0, tensor.offsets is not None)
     if _least(tensor) < -128 or _most(tensor) > 127:
@@ -92,7 +95,7 @@ class Packer:
     """A matrix in the making: rows arrive in order, in slices of any height."""
 
     def __init__(self, team: _native.Team, isa: str, shape: tuple[int, int], kind: Kind) -> None:
-        centred = kind.zero == 8 if kind.type == "int4" else True
+        centred = kind.zero != 0 or kind.type == "int8"
         form = Form(kind.type, *shape, kind.group, kind.has_offsets, centred)
         self._kind = kind
         self._native = _native.Packer(team, isa, form.fields)
@@ -117,11 +120,11 @@ class Packer:
 
     def _codes(self, rows: GroupedTensor) -> Array:
         """The codes around the kind's zero; the same numbers exactly."""
-        bits = 4 if self._kind.type == "int4" else 8
+        bits = int(self._kind.type.removeprefix("int"))
         if (rows.bits, rows.zero) == (bits, self._kind.zero):
             return rows.values
         shifted = rows.values.astype(np.int16) - rows.zero + self._kind.zero
-        return shifted.astype(np.uint8 if bits == 4 else np.int8)
+        return shifted.astype(np.int8 if bits == 8 else np.uint8)
 
     def finish(self) -> _native.Matrix:
         """The matrix. Raises `ValueError` while rows are missing."""

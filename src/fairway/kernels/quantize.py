@@ -1,4 +1,4 @@
-"""Turns float32 matrices into groups of int8 or int4 with one scale each.
+"""Turns float32 matrices into groups of integers of 4, 5, 6 or 8 bits with one scale each.
 
 Knows nothing of how kernels store them. The rules: scales keep 11 significant bits, so that every
 backend, also one that holds them as float16, computes with exactly these weights; and the native
@@ -13,26 +13,33 @@ from fairway.kernels.extension import native, native_isas
 from fairway.tensors import F32, Array, GroupedTensor
 
 _ROWS_AT_ONCE = 2048
-# Where -8 (the code of the extreme value) may land relative to the extreme: tried from left to right.
+# Where the lowest code, that of the extreme value, may land relative to the extreme; in steps of 4 bits,
+# tried from left to right.
 _STRETCHES = (8.0, 7.7, 8.3, 7.4, 7.1, 8.7)
 
 
 def quantize_int8(weight: F32, group: int = 32) -> GroupedTensor:
     """weight [rows, columns] to values -127..127 in groups of 16 or 32, scale = absmax / 127."""
     _check(weight, group)
-    codes, scales = _quantize(weight, group, int4=False)
+    codes, scales = _quantize(weight, group, 8)
     return GroupedTensor(8, group, codes.view(np.int8), scales)
 
 
-def quantize_int4(weight: F32) -> GroupedTensor:
-    """weight [rows, columns] to values 0..15 around zero 8, in groups of 32.
+def quantize_low(weight: F32, bits: int) -> GroupedTensor:
+    """weight [rows, columns] to values of 4, 5 or 6 bits around the middle one, in groups of 32.
 
-    The value largest in magnitude gets the code that lies 8 steps out. Of a few such scales, each
-    refined by least squares, a group keeps the one with the smallest squared error.
+    The value largest in magnitude gets the lowest code. Of a few such scales, each refined by least
+    squares, a group keeps the one with the smallest squared error.
     """
     _check(weight, 32)
-    codes, scales = _quantize(weight, 32, int4=True)
-    return GroupedTensor(4, 32, codes, scales, zero=8)
+    if bits not in (4, 5, 6):
+        raise ValueError(f"a low-bit weight has 4, 5 or 6 bits, not {bits}")
+    codes, scales = _quantize(weight, 32, bits)
+    return GroupedTensor(bits, 32, codes, scales, zero=_middle(bits))
+
+
+def _middle(bits: int) -> int:
+    return int(1 << (bits - 1))
 
 
 def _check(weight: F32, group: int) -> None:
@@ -42,19 +49,19 @@ def _check(weight: F32, group: int) -> None:
         raise ValueError(f"a group has 16 or 32 columns, not {group}")
 
 
-def _quantize(weight: F32, group: int, int4: bool) -> tuple[Array, F32]:
+def _quantize(weight: F32, group: int, bits: int) -> tuple[Array, F32]:
     """Codes as bytes [rows, columns] and scales [rows, groups]."""
     rows, columns = weight.shape
     codes = np.empty((rows, columns), np.uint8)
     scales = np.empty((rows, -(-columns // group)), np.float32)
     isas = native_isas()
     if isas:
-        native.quantize(isas[0], np.ascontiguousarray(weight), codes, scales, group, int4)
+        native.quantize(isas[0], np.ascontiguousarray(weight), codes, scales, group, bits)
         return codes, scales
     for start in range(0, rows, _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
         grouped = _grouped(weight[part], group)
-        found, scales[part] = _search_int4(grouped) if int4 else _int8(grouped)
+        found, scales[part] = _int8(grouped) if bits == 8 else _search(grouped, _middle(bits))
         codes[part] = found.view(np.uint8).reshape(len(grouped), -1)[:, :columns]
     return codes, scales
 
@@ -64,14 +71,15 @@ def _int8(weight: F32) -> tuple[Array, F32]:
     return _codes(weight, scales, -127, 127).astype(np.int8), scales
 
 
-def _search_int4(weight: F32) -> tuple[Array, F32]:
-    """weight [rows, groups, 32] to codes and scales."""
+def _search(weight: F32, middle: int) -> tuple[Array, F32]:
+    """weight [rows, groups, 32] to codes and scales; `middle` is the code of zero."""
     highest, lowest = weight.max(axis=2), weight.min(axis=2)
     extreme = np.where(highest >= -lowest, highest, lowest)
     best_gain = np.full(extreme.shape, -1, np.float32)
     best_scale = np.zeros(extreme.shape, np.float32)
     for stretch in _STRETCHES:
-        codes = _codes(weight, extreme / np.float32(-stretch), -8, 7)
+        steps = np.float32(stretch) * np.float32(middle / 8)
+        codes = _codes(weight, extreme / -steps, -middle, middle - 1)
         dot, norm = _dot(weight, codes), _dot(codes, codes)
         # The error with the best scale for these codes is sum(w**2) - dot**2 / norm.
         scale = np.divide(dot, norm, out=np.zeros_like(dot), where=norm > 0)
@@ -79,7 +87,8 @@ def _search_int4(weight: F32) -> tuple[Array, F32]:
         best_gain = np.where(better, dot * scale, best_gain)
         best_scale = np.where(better, scale, best_scale)
     best_scale = _round_scales(best_scale)
-    return (_codes(weight, best_scale, -8, 7) + np.float32(8)).astype(np.uint8), best_scale
+    codes = _codes(weight, best_scale, -middle, middle - 1) + np.float32(middle)
+    return codes.astype(np.uint8), best_scale
 
 
 def _dot(a: F32, b: F32) -> F32:

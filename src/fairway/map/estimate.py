@@ -19,6 +19,7 @@ from fairway.models.families import family
 from fairway.models.names import stored_names
 from fairway.models.recording import Recording
 from fairway.models.sizes import Shapes
+from fairway.models.weights import table_type
 from fairway.tensors import F32
 
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
@@ -76,6 +77,8 @@ PACKINGS = {
     "f16": Packing(16),
     "bf16": Packing(16),
     "int8": Packing(8, GROUP),
+    "int6": Packing(6, GROUP),
+    "int5": Packing(5, GROUP),
     "int4": Packing(4, GROUP),
 }
 
@@ -101,8 +104,8 @@ class PackedShapes(Shapes):
     num_bytes: int = 0
 
     def embedding(self, name: str, rows: int, columns: int) -> Matrix:
-        # The loader never takes the token table below 8 bits.
-        packing = PACKINGS["int8"] if self.weight_type == "int4" else self._packing(name)
+        stored = self.weight_type == "stored"
+        packing = self._packing(name) if stored else PACKINGS[table_type(self.weight_type)]
         self.num_bytes += packing.num_bytes(rows, columns)
         return super().embedding(name, rows, columns)
 

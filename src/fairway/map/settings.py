@@ -14,7 +14,7 @@ from fairway.settings import setting
 class PlanSettings:
     """How models run. None and "auto" leave the decision to the plan."""
 
-    weights: Literal["auto", "stored", "bf16", "int8", "int4"] = setting(
+    weights: Literal["auto", "stored", "bf16", "int8", "int6", "int5", "int4"] = setting(
         "auto", "type of the weights in memory; stored keeps what the file holds"
     )
     context: int | None = setting(None, "longest prompt and answer together, in tokens", minimum=16)

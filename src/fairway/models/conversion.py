@@ -1,6 +1,6 @@
 """Weight tensors from one type to another, a slice of rows at a time.
 
-"stored" changes nothing; "bf16" rounds to nearest even; "int8" and "int4" are groups of 32. A
+"stored" changes nothing; "bf16" rounds to nearest even; "int8" to "int4" are groups of 32. A
 tensor that already has the wanted type passes through untouched, so nothing is rounded twice.
 """
 
@@ -14,13 +14,13 @@ from typing import TypeVar
 import numpy as np
 
 from fairway.errors import SettingsError
-from fairway.kernels.quantize import quantize_int4, quantize_int8
+from fairway.kernels.quantize import quantize_int8, quantize_low
 from fairway.kernels.reference_ops import dequantize, to_float32
 from fairway.tensors import F32, Array, DenseTensor, GroupedTensor, WeightTensor
 
 T = TypeVar("T")
 
-WEIGHT_TYPES = ("stored", "bf16", "int8", "int4")
+WEIGHT_TYPES = ("stored", "bf16", "int8", "int6", "int5", "int4")
 
 SLICE_BYTES = 4 << 20
 """float32 values converted at once: the only memory that a conversion needs beside its result."""
@@ -39,8 +39,10 @@ def convert(tensor: WeightTensor, weight_type: str) -> WeightTensor:
         return tensor
     if weight_type == "bf16":
         return DenseTensor("bf16", np.concatenate(_by_rows(tensor, to_bf16)))
-    quantize = quantize_int8 if weight_type == "int8" else quantize_int4
-    return stack(_by_rows(tensor, quantize))
+    if weight_type == "int8":
+        return stack(_by_rows(tensor, quantize_int8))
+    bits = int(weight_type.removeprefix("int"))
+    return stack(_by_rows(tensor, lambda rows: quantize_low(rows, bits)))
 
 
 def has_type(tensor: WeightTensor, weight_type: str) -> bool:

@@ -24,7 +24,13 @@ from fairway.models.conversion import (
 )
 from fairway.tensors import DenseTensor, GroupedTensor, WeightTensor
 
-TARGETS = {"bf16": Kind("bf16"), "int8": Kind("int8"), "int4": Kind("int4", zero=8)}
+TARGETS = {
+    "bf16": Kind("bf16"),
+    "int8": Kind("int8"),
+    "int6": Kind("int6", zero=32),
+    "int5": Kind("int5", zero=16),
+    "int4": Kind("int4", zero=8),
+}
 
 
 class Part:

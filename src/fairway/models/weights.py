@@ -53,6 +53,11 @@ class WeightSource(Protocol):
         ...
 
 
+def table_type(weight_type: str) -> str:
+    """Of the embedding and the head, whose rounding weighs most in an answer: 6 bits or more."""
+    return "int6" if weight_type in ("int4", "int5") else weight_type
+
+
 class Weights:
     """`WeightSource` over a bundle. `num_bytes` is what the packed weights hold so far."""
 
@@ -108,8 +113,7 @@ class Weights:
         return values
 
     def _table(self, name: str, shape: tuple[int, int]) -> Matrix:
-        # A token's row and its logit weigh more in the answer than any other value: never below 8 bits.
-        weight_type = "int8" if self._weight_type == "int4" else self._weight_type
+        weight_type = table_type(self._weight_type)
         return self._pack([Part(self._slices(name, shape), shape[0], weight_type)], weight_type)
 
     def _is_copy(self, name: str, of: str, shape: tuple[int, int]) -> bool:

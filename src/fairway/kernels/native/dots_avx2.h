@@ -8,8 +8,18 @@ namespace fairway::FAIRWAY_ISA {
 
 inline __m256i widen(__m256i words) { return _mm256_madd_epi16(words, _mm256_set1_epi16(1)); }
 
+// int5 and int6: a pair is at most 63 * 127 * 2 = 16002.
 template <int Bits, bool Centred>
-struct Dot;
+struct Dot {
+    __m256i a, b;
+    FAIRWAY_INLINE void begin(std::int32_t start) { a = b = _mm256_set1_epi32(Centred ? start * (1 << (Bits - 4)) : 0); }
+    FAIRWAY_INLINE void add(Bytes weights, const std::int8_t* x) {
+        const __m256i four = splat_four_bytes(x);
+        a = _mm256_add_epi32(a, widen(_mm256_maddubs_epi16(weights.a, four)));
+        b = _mm256_add_epi32(b, widen(_mm256_maddubs_epi16(weights.b, four)));
+    }
+    FAIRWAY_INLINE Ints total() const { return {a, b}; }
+};
 
 // int4: at most eight products pairs of 15 * 127 * 2 = 3810 are summed, which int16 holds.
 template <bool Centred>

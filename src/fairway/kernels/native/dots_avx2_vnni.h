@@ -10,7 +10,7 @@ template <int Bits, bool Centred>
 struct Dot {
     Ints sum;
     FAIRWAY_INLINE void begin(std::int32_t start) {
-        sum.a = sum.b = _mm256_set1_epi32(Centred ? start * (Bits == 8 ? 16 : 1) : 0);
+        sum.a = sum.b = _mm256_set1_epi32(Centred ? start * (1 << (Bits - 4)) : 0);
     }
     FAIRWAY_INLINE void add(Bytes weights, const std::int8_t* x) {
         const __m256i four = splat_four_bytes(x);

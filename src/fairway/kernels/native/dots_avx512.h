@@ -18,7 +18,7 @@ template <int Bits, bool Centred>
 struct Dot {
     Ints sum;
     FAIRWAY_INLINE void begin(std::int32_t start) {
-        sum.v = Centred ? _mm512_set1_epi32(start * (Bits == 8 ? 16 : 1)) : _mm512_setzero_si512();
+        sum.v = Centred ? _mm512_set1_epi32(start * (1 << (Bits - 4))) : _mm512_setzero_si512();
     }
     FAIRWAY_INLINE void add(Bytes weights, const std::int8_t* x) {
         sum.v = _mm512_dpbusd_epi32(sum.v, weights.v, splat_four_bytes(x));

@@ -1,5 +1,5 @@
-// Integer products on Arm's dot product instruction (SDOT), signed by signed: int4 codes 0 .. 15 are
-// signed bytes as they are, int8 codes lose their 128 on the way, so that only int4 has a start.
+// Integer products on Arm's dot product instruction (SDOT), signed by signed: codes of fewer than 8
+// bits are signed bytes as they are, those of 8 lose their 128 on the way and need no start.
 #pragma once
 
 #include "vector_neon.h"
@@ -9,7 +9,7 @@ namespace fairway::FAIRWAY_ISA {
 template <int Bits, bool Centred>
 struct Dot {
     Ints sum;
-    FAIRWAY_INLINE void begin(std::int32_t start) { sum = splat_int(Bits == 4 && Centred ? start : 0); }
+    FAIRWAY_INLINE void begin(std::int32_t start) { sum = splat_int(Bits != 8 && Centred ? start * (1 << (Bits - 4)) : 0); }
     FAIRWAY_INLINE void add(Bytes weights, const std::int8_t* x) {
         const int8x8_t four = vreinterpret_s8_s32(load_four_bytes(x));
         sum = each(sum, weights, [four](int32x4_t s, uint8x16_t w) { return vdotq_lane_s32(s, code(w), four, 0); });

@@ -10,7 +10,7 @@ namespace fairway::FAIRWAY_ISA {
 template <int Bits, bool Centred>
 struct Dot {
     Ints sum;
-    FAIRWAY_INLINE void begin(std::int32_t start) { sum = splat_int(Centred ? start * (Bits == 8 ? 16 : 1) : 0); }
+    FAIRWAY_INLINE void begin(std::int32_t start) { sum = splat_int(Centred ? start * (1 << (Bits - 4)) : 0); }
     FAIRWAY_INLINE void add(Bytes weights, const std::int8_t* x) {
         const int8x8_t four = vreinterpret_s8_s32(load_four_bytes(x));
         sum = each(sum, weights, [four](int32x4_t s, uint8x16_t w) { return vusdotq_lane_s32(s, w, four, 0); });
@@ -31,7 +31,7 @@ struct Dots {
 
     FAIRWAY_INLINE void begin(int token, std::int32_t start) {
         Sums& to = sum[token / 2];
-        int32x4_t from = vdupq_n_s32(Centred ? start * (Bits == 8 ? 16 : 1) : 0);
+        int32x4_t from = vdupq_n_s32(Centred ? start * (1 << (Bits - 4)) : 0);
         if (token % 2) from = vzip1q_s32(to.low.a, from);
         to.low = to.high = {from, from, from, from};
     }

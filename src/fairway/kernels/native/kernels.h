@@ -10,16 +10,22 @@
 
 namespace fairway {
 
-enum class WeightType : int { f32, f16, bf16, int8, int4 };
+enum class WeightType : int { f32, f16, bf16, int8, int4, int5, int6 };
 
-static inline bool is_integer(WeightType type) { return type == WeightType::int8 || type == WeightType::int4; }
+static inline bool is_integer(WeightType type) { return type >= WeightType::int8; }
+
+// Of a code.
+static inline int bits_of(WeightType type) {
+    return type == WeightType::int4 ? 4 : type == WeightType::int5 ? 5 : type == WeightType::int6 ? 6 : 8;
+}
 
 // A packed matrix: tile after tile, and a tile is read as one stream, strictly upwards.
 //
-// Dense: per tile and column 16 values. int8 and int4: per tile and chunk of 64 columns the codes,
-// the scales, the offsets. Codes of a group of 32 columns: int8 has 8 lines of 64 bytes, byte 4r+b of
+// Dense: per tile and column 16 values. Integers: per tile and chunk of 64 columns the codes, the
+// scales, the offsets. Codes of a group of 32 columns: int8 has 8 lines of 64 bytes, byte 4r+b of
 // line j is row r, column 4j+b, plus 128; int4 has 4 lines, with column 8j+b in the low and 8j+4+b in
-// the high half. Scales and offsets are float16, 16 for every `group` columns. No scale of a row is 0,
+// the high half. int5 and int6 have the four low bits of a code as int4 does, then one or two lines with
+// their one or two high bits: those of column 4q+b in byte 4r+b, q counting bits (or pairs) upwards. Scales and offsets are float16, 16 for every `group` columns. No scale of a row is 0,
 // so that a power of two may multiply it in its exponent: zeros have scale 1 and codes that mean 0.
 struct Weights {
     WeightType type = WeightType::f32;
@@ -29,7 +35,7 @@ struct Weights {
     std::size_t groups = 0;  // of 32 columns, the last one padded
     std::size_t group = kGroup;
     bool has_offsets = false;
-    bool centred = true;  // int4 codes count from 8
+    bool centred = true;  // codes of fewer than 8 bits count from their middle
     float factor = 1;     // a power of two that multiplies every scale and offset
     std::size_t tile_bytes = 0;
     std::size_t chunk_bytes = 0;
@@ -40,7 +46,7 @@ struct Weights {
 
 constexpr std::size_t kChunk = 2 * kGroup;
 
-static inline std::size_t code_bytes(const Weights& w) { return w.type == WeightType::int4 ? 256 : 512; }  // of a group
+static inline std::size_t code_bytes(const Weights& w) { return static_cast<std::size_t>(bits_of(w.type)) * 64; }  // of a group
 
 // Activations as int8, row after row, with scales that are powers of two. `starts` is -8 times the sum of a group, `sums` is scale
 // times the sum; the half_ arrays hold the same per 16 columns.
@@ -189,8 +195,8 @@ struct Kernels {
     void (*group_weights)(const float* x, std::size_t width, float largest, float factor, std::size_t groups, float* out);
     // Weights as float32, from any float type.
     void (*to_floats)(WeightType type, const void* values, std::size_t count, float* out);
-    // One row of weights to codes and scales; see quantize.py.
-    void (*quantize_int4)(const float* w, std::size_t columns, std::uint8_t* codes, float* scales);
+    // One row of weights to codes of 4, 5 or 6 bits, or of 8, and scales; see quantize.py.
+    void (*quantize_low)(const float* w, std::size_t columns, int bits, std::uint8_t* codes, float* scales);
     void (*quantize_int8)(const float* w, std::size_t columns, std::size_t group, std::uint8_t* codes, float* scales);
     // False, and blocks of no meaning, where a weight is no number or more than float16 can hold.
     bool (*quantize_blocks)(const BlockTask& task);

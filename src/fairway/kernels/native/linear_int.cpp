@@ -1,4 +1,4 @@
-// int4 and int8 weights times int8 activations. Products within a group are exact integers; groups
+// Weights of 4, 5, 6 and 8 bits times int8 activations. Products within a group are exact integers; groups
 // are scaled and added in rising order, one fused multiply-add each, whatever the block's size.
 #include "linear.h"
 
@@ -81,22 +81,30 @@ struct IntBlock {
         const std::int8_t* values = x.values + first * kGroup + part * Group;
 #pragma GCC unroll 4
         for (std::size_t eight = 0; eight < Group / 8; ++eight) {
-            const std::size_t at = (part * Group + 8 * eight) * Bits / 32 * kLine;
-            add_eight<Tiles, Tokens>(dots, codes, at, values + 8 * eight, x.groups * kGroup);
+            add_eight<Tiles, Tokens>(dots, codes, part * Group / 8 + eight, values + 8 * eight, x.groups * kGroup);
         }
         add_scaled<Tiles, Tokens>(x, scales, sum, dots, first, part);
     }
 
-    // Eight columns: two lines of int8, or the low and the high halves of one line of int4.
+    // Columns 8 * eight .. 8 * eight + 7: two lines of int8, else both halves of one line and what is above them.
     template <int Tiles, int Tokens>
     static FAIRWAY_INLINE void add_eight(TokenDots<Tokens> (&dots)[Tiles], const std::uint8_t* const (&codes)[Tiles],
-                                 std::size_t at, const std::int8_t* values, std::size_t stride) {
+                                 std::size_t eight, const std::int8_t* values, std::size_t stride) {
         Bytes first[Tiles], second[Tiles];
 #pragma GCC unroll 2
         for (int i = 0; i < Tiles; ++i) {
-            const Bytes line = load_line(codes[i] + at);
-            first[i] = Bits == 4 ? low_halves(line) : line;
-            second[i] = Bits == 4 ? high_halves(line) : load_line(codes[i] + at + kLine);
+            Bytes line = load_line(codes[i] + eight * (Bits == 8 ? 2 : 1) * kLine);
+            if constexpr (Bits != 8) hide(line);  // or each use of it would be a load
+            first[i] = Bits == 8 ? line : low_halves(line);
+            second[i] = Bits == 8 ? load_line(codes[i] + (2 * eight + 1) * kLine) : high_halves(line);
+            if constexpr (Bits == 5 || Bits == 6) {
+                constexpr int high = Bits - 4;
+                const std::size_t bit = 2 * eight * high;
+                Bytes above = load_line(codes[i] + (4 + bit / 8) * kLine);
+                hide(above);
+                first[i] = with_high_bits<high>(first[i], above, static_cast<int>(bit % 8));
+                second[i] = with_high_bits<high>(second[i], above, static_cast<int>(bit % 8) + high);
+            }
         }
 #pragma GCC unroll 8
         for (int m = 0; m < Tokens; m += kTogether)
@@ -135,16 +143,23 @@ void run_grouped(const LinearTask& task, Range tiles, Range tokens) {
     const Weights& w = *task.weights;
     if (!w.has_offsets) return run_tiles<IntBlock<Bits, Group, false, true>>(task, tiles, tokens);
     if (w.centred) return run_tiles<IntBlock<Bits, Group, true, true>>(task, tiles, tokens);
-    if constexpr (Bits == 4) run_tiles<IntBlock<Bits, Group, true, false>>(task, tiles, tokens);
+    if constexpr (Bits != 8) run_tiles<IntBlock<Bits, Group, true, false>>(task, tiles, tokens);
 }
 
 }  // namespace
 
 void linear_int(const LinearTask& task, Range tiles, Range tokens) {
     const bool halves = task.weights->group == 16;
-    if (task.weights->type == WeightType::int4)
-        return halves ? run_grouped<4, 16>(task, tiles, tokens) : run_grouped<4, 32>(task, tiles, tokens);
-    return halves ? run_grouped<8, 16>(task, tiles, tokens) : run_grouped<8, 32>(task, tiles, tokens);
+    switch (bits_of(task.weights->type)) {
+        case 4:
+            return halves ? run_grouped<4, 16>(task, tiles, tokens) : run_grouped<4, 32>(task, tiles, tokens);
+        case 5:
+            return halves ? run_grouped<5, 16>(task, tiles, tokens) : run_grouped<5, 32>(task, tiles, tokens);
+        case 6:
+            return halves ? run_grouped<6, 16>(task, tiles, tokens) : run_grouped<6, 32>(task, tiles, tokens);
+        default:
+            return halves ? run_grouped<8, 16>(task, tiles, tokens) : run_grouped<8, 32>(task, tiles, tokens);
+    }
 }
 
 }  // namespace fairway::FAIRWAY_ISA

@@ -15,17 +15,27 @@ constexpr std::size_t kLine = 64;
 
 std::size_t up_to(std::size_t n, std::size_t step) { return (n + step - 1) / step * step; }
 
-// Byte and shift of a code, from the start of its tile.
+// Some bits of a code: a byte from the start of its tile, and where in it they begin.
 struct Place {
     std::size_t byte;
     int shift;
 };
 
-Place place_of(const Weights& w, std::size_t lane, std::size_t column) {
-    const std::size_t chunk = column / kChunk * w.chunk_bytes + column % kChunk / kGroup * code_bytes(w);
-    const std::size_t quad = column % kGroup / 4, inner = 4 * lane + column % 4;
-    if (w.type == WeightType::int8) return {chunk + quad * kLine + inner, 0};
-    return {chunk + quad / 2 * kLine + inner, quad % 2 ? 4 : 0};
+std::size_t start_of(const Weights& w, std::size_t lane, std::size_t column) {
+    return column / kChunk * w.chunk_bytes + column % kChunk / kGroup * code_bytes(w) + 4 * lane + column % 4;
+}
+
+// A whole code of 8 bits, else the lowest four.
+Place low_place(const Weights& w, std::size_t lane, std::size_t column) {
+    const std::size_t start = start_of(w, lane, column), quad = column % kGroup / 4;
+    if (w.type == WeightType::int8) return {start + quad * kLine, 0};
+    return {start + quad / 2 * kLine, quad % 2 ? 4 : 0};
+}
+
+// What is above them.
+Place high_place(const Weights& w, std::size_t lane, std::size_t column) {
+    const std::size_t bit = column % kGroup / 4 * static_cast<std::size_t>(bits_of(w.type) - 4);
+    return {start_of(w, lane, column) + (kGroup / 8 + bit / 8) * kLine, static_cast<int>(bit % 8)};
 }
 
 // The scale of a column's group, from the start of its tile; the offset lies as far behind.
@@ -35,6 +45,25 @@ std::size_t scale_place(const Weights& w, std::size_t lane, std::size_t column) 
 }
 
 }  // namespace
+
+int zero_of(const Weights& w) { return w.centred || w.type == WeightType::int8 ? 1 << (bits_of(w.type) - 1) : 0; }
+
+int code_at(const Weights& w, const std::uint8_t* tile, std::size_t lane, std::size_t column) {
+    const int bits = bits_of(w.type);
+    const Place low = low_place(w, lane, column), high = high_place(w, lane, column);
+    if (bits == 8) return tile[low.byte];
+    const int above = bits == 4 ? 0 : tile[high.byte] >> high.shift & ((1 << (bits - 4)) - 1);
+    return (tile[low.byte] >> low.shift & 15) | above << 4;
+}
+
+void set_code(const Weights& w, std::uint8_t* tile, std::size_t lane, std::size_t column, int code) {
+    const auto put = [&](const Place& place, int mask, int value) {
+        tile[place.byte] = static_cast<std::uint8_t>((tile[place.byte] & ~(mask << place.shift)) | value << place.shift);
+    };
+    const int bits = bits_of(w.type), low = bits == 8 ? 255 : 15;
+    put(low_place(w, lane, column), low, code & low);
+    if (bits == 5 || bits == 6) put(high_place(w, lane, column), (1 << (bits - 4)) - 1, code >> 4);
+}
 
 Weights lay_out(const Form& form) {
     Weights w;
@@ -85,18 +114,15 @@ void Matrix::take_dense(const std::uint8_t* tile, std::size_t lane, float scale,
 }
 
 void Matrix::take_grouped(const std::uint8_t* tile, std::size_t lane, float scale, float* out) const {
-    const bool int4 = weights_.type == WeightType::int4;
-    const int zero = int4 ? (weights_.centred ? 8 : 0) : 128;
+    const int zero = zero_of(weights_);
     const auto half_at = [&](std::size_t at) {
         std::uint16_t half;
         std::memcpy(&half, tile + at, 2);
         return from_f16(half) * weights_.factor;
     };
     for (std::size_t c = 0; c < weights_.columns; ++c) {
-        const Place place = place_of(weights_, lane, c);
         const std::size_t scale_at = scale_place(weights_, lane, c);
-        const int code = tile[place.byte] >> place.shift & (int4 ? 15 : 255);
-        float value = half_at(scale_at) * static_cast<float>(code - zero);
+        float value = half_at(scale_at) * static_cast<float>(code_at(weights_, tile, lane, c) - zero);
         if (weights_.has_offsets) value += half_at(scale_at + weights_.offsets_at - weights_.scales_at);
         out[c] = value * scale;
     }

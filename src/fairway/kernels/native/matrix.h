@@ -24,6 +24,11 @@ inline std::size_t element_bytes(WeightType type) { return type == WeightType::f
 Weights lay_out(const Form& form);  // without data
 inline std::size_t packed_bytes(const Weights& w) { return w.tiles * w.tile_bytes; }
 
+// The code that means zero, and one code of a tile: as it is stored, so that int8 counts from 128.
+int zero_of(const Weights& w);
+int code_at(const Weights& w, const std::uint8_t* tile, std::size_t lane, std::size_t column);
+void set_code(const Weights& w, std::uint8_t* tile, std::size_t lane, std::size_t column, int code);
+
 class Matrix {
   public:
     // Over bytes that are packed already. Throws std::invalid_argument if there are too few.

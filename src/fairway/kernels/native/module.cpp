@@ -89,7 +89,7 @@ using FormFields = std::tuple<int, std::size_t, std::size_t, std::size_t, bool, 
 
 Form form_of(const FormFields& fields) {
     const auto [type, rows, columns, group, has_offsets, centred, factor] = fields;
-    if (type < 0 || type > static_cast<int>(WeightType::int4)) throw std::invalid_argument("not a type of weights");
+    if (type < 0 || type > static_cast<int>(WeightType::int6)) throw std::invalid_argument("not a type of weights");
     if (group != 16 && group != 32) throw std::invalid_argument("a group has 16 or 32 columns");
     constexpr std::size_t most = std::size_t{1} << 31;
     if (!rows || !columns || rows > most || columns > most) throw std::invalid_argument("not a matrix's rows and columns");
@@ -285,19 +285,19 @@ using Bytes = nb::ndarray<std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::c
 using Scales = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 void quantize(const std::string& isa, const Array<float, 2>& weight, const Bytes& codes, const Scales& scales,
-              std::size_t group, bool int4) {
+              std::size_t group, int bits) {
     const Kernels& kernels = kernels_named(isa);
     const std::size_t rows = weight.shape(0), columns = weight.shape(1), groups = (columns + group - 1) / group;
     if (codes.shape(0) != rows || codes.shape(1) != columns || scales.shape(0) != rows || scales.shape(1) != groups ||
-        (group != 32 && (int4 || group != 16)))
+        (group != 32 && (bits != 8 || group != 16)) || bits < 4 || bits == 7 || bits > 8)
         throw std::invalid_argument("codes or scales do not fit the weight");
     const Outside outside;
     for (std::size_t r = 0; r < rows; ++r) {
         const float* w = weight.data() + r * columns;
-        if (int4)
-            kernels.quantize_int4(w, columns, codes.data() + r * columns, scales.data() + r * groups);
-        else
+        if (bits == 8)
             kernels.quantize_int8(w, columns, group, codes.data() + r * columns, scales.data() + r * groups);
+        else
+            kernels.quantize_low(w, columns, bits, codes.data() + r * columns, scales.data() + r * groups);
     }
 }
 

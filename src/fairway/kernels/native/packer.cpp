@@ -99,10 +99,10 @@ void Packer::add(WeightType type, const void* values, std::size_t rows) {
         kernels_.to_floats(type, source, form_.columns, scratch.floats.data());
         if (!is_integer(form_.type)) return pack_floats(scratch.floats.data(), row);
         float* scales = scales_.data() + row * scales_of_row_;
-        if (form_.type == WeightType::int4)
-            kernels_.quantize_int4(scratch.floats.data(), form_.columns, scratch.codes.data(), scales);
-        else
+        if (form_.type == WeightType::int8)
             kernels_.quantize_int8(scratch.floats.data(), form_.columns, form_.group, scratch.codes.data(), scales);
+        else
+            kernels_.quantize_low(scratch.floats.data(), form_.columns, bits_of(form_.type), scratch.codes.data(), scales);
         pack_codes(scratch.codes.data(), row);
     });
 }
@@ -141,12 +141,23 @@ void Packer::pack_codes(const std::uint8_t* codes, std::size_t row) {
                 const std::uint32_t word = quads[j] ^ 0x80808080u;
                 std::memcpy(at + j * kLine, &word, 4);
             }
-        } else {
-            for (std::size_t j = 0; j < kGroup / 8; ++j) {
-                const std::uint32_t word = (quads[2 * j] & 0x0F0F0F0Fu) | (quads[2 * j + 1] & 0x0F0F0F0Fu) << 4;
-                std::memcpy(at + j * kLine, &word, 4);
-            }
+            continue;
         }
+        for (std::size_t j = 0; j < kGroup / 8; ++j) {
+            const std::uint32_t word = (quads[2 * j] & 0x0F0F0F0Fu) | (quads[2 * j + 1] & 0x0F0F0F0Fu) << 4;
+            std::memcpy(at + j * kLine, &word, 4);
+        }
+        pack_high_bits(quads, at + kGroup / 8 * kLine);
+    }
+}
+
+// The bits above the lowest four, as many codes to a line as there is room for.
+void Packer::pack_high_bits(const std::uint32_t* quads, std::uint8_t* at) const {
+    const int high = bits_of(form_.type) - 4, each = 8 / std::max(high, 1);
+    for (int line = 0; line < high; ++line) {
+        std::uint32_t word = 0;
+        for (int q = 0; q < each; ++q) word |= (quads[line * each + q] >> 4 & 0x01010101u * ((1u << high) - 1)) << q * high;
+        std::memcpy(at + static_cast<std::size_t>(line) * kLine, &word, 4);
     }
 }
 
@@ -182,11 +193,9 @@ void Packer::pack_scales(std::size_t row) {
 }
 
 void Packer::clear_codes(std::size_t row, std::size_t g) {
-    const std::size_t group = g * form_.group / kGroup, lines = code_bytes(weights_) / kLine * form_.group / kGroup;
-    const std::uint32_t zero = form_.type == WeightType::int8 ? 0x80808080u : form_.centred ? 0x88888888u : 0;
-    std::uint8_t* at = tile_of(row) + 4 * (row % kTile) + group / 2 * weights_.chunk_bytes + group % 2 * code_bytes(weights_);
-    at += g * form_.group % kGroup / form_.group * lines * kLine;
-    for (std::size_t j = 0; j < lines; ++j) std::memcpy(at + j * kLine, &zero, 4);
+    std::uint8_t* tile = tile_of(row);
+    for (std::size_t column = g * form_.group; column < (g + 1) * form_.group; ++column)
+        set_code(weights_, tile, row % kTile, column, zero_of(weights_));
 }
 
 std::shared_ptr<Matrix> Packer::finish() {

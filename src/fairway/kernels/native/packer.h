@@ -12,8 +12,8 @@
 
 namespace fairway {
 
-// Rows of codes as in fairway.tensors.GroupedTensor, with zero 8 or 0 for int4 (`centred` or not)
-// and 0 for int8.
+// Rows of codes as in fairway.tensors.GroupedTensor, with zero 0 for int8, and otherwise 0 or
+// the middle code (`centred`).
 struct GroupedRows {
     std::size_t rows;
     const std::uint8_t* values;
@@ -40,6 +40,7 @@ class Packer {
     void pack_codes(const std::uint8_t* codes, std::size_t row);
     void pack_scales(std::size_t row);
     void pack_half(std::size_t row, std::size_t g, std::size_t at, std::uint16_t half);
+    void pack_high_bits(const std::uint32_t* quads, std::uint8_t* at) const;
     void clear_codes(std::size_t row, std::size_t g);
     void find_factor();
     std::uint8_t* tile_of(std::size_t row) const;

@@ -1,4 +1,4 @@
-// Weights to float32, and to int4 and int8 codes group by group: quantize.py's arithmetic, bit for bit.
+// Weights to float32, and to codes of 4, 5, 6 or 8 bits group by group: quantize.py's arithmetic, bit for bit.
 #include <cstring>
 
 #include "variant.h"
@@ -8,7 +8,7 @@ namespace fairway::FAIRWAY_ISA {
 
 namespace {
 
-constexpr float kStretches[] = {8.0f, 7.7f, 8.3f, 7.4f, 7.1f, 8.7f};
+constexpr float kStretches[] = {8.0f, 7.7f, 8.3f, 7.4f, 7.1f, 8.7f};  // of 4 bits
 
 // Up to 32 weights, padded with zeros.
 struct Group {
@@ -38,14 +38,15 @@ Group codes_of(const Group& w, float scale, float least, float most) {
 
 float dot(const Group& a, const Group& b) { return reduce_add(a.low * b.low + a.high * b.high); }
 
-float search_scale(const Group& w) {
+// `middle` is the code of zero.
+float search_scale(const Group& w, float middle) {
     const float highest = reduce_max(max(w.low, w.high));
     const Floats zero = splat(0.0f);
     const float lowest = -reduce_max(max(zero - w.low, zero - w.high));
     const float extreme = highest >= -lowest ? highest : lowest;
     float best = 0, gain = -1;
     for (const float stretch : kStretches) {
-        const Group codes = codes_of(w, extreme / -stretch, -8, 7);
+        const Group codes = codes_of(w, extreme / -(stretch * (middle / 8.0f)), -middle, middle - 1.0f);
         const float product = dot(w, codes), norm = dot(codes, codes);
         const float scale = norm > 0 ? product / norm : 0.0f;
         if (product * scale > gain) {
@@ -79,13 +80,14 @@ void to_floats(WeightType type, const void* values, std::size_t count, float* ou
     });
 }
 
-void quantize_int4(const float* w, std::size_t columns, std::uint8_t* codes, float* scales) {
+void quantize_low(const float* w, std::size_t columns, int bits, std::uint8_t* codes, float* scales) {
+    const float middle = static_cast<float>(1 << (bits - 1));
     for (std::size_t c = 0; c < columns; c += kGroup) {
         const std::size_t n = smaller(kGroup, columns - c);
         const Group group = load_group(w + c, n);
-        const float scale = search_scale(group);
-        const Group found = codes_of(group, scale, -8, 7);
-        store_codes({found.low + splat(8.0f), found.high + splat(8.0f)}, codes + c, n);
+        const float scale = search_scale(group, middle);
+        const Group found = codes_of(group, scale, -middle, middle - 1.0f);
+        store_codes({found.low + splat(middle), found.high + splat(middle)}, codes + c, n);
         scales[c / kGroup] = scale;
     }
 }

@@ -11,7 +11,7 @@ const Kernels kernels = {
     activate,          gate,              add,             soft_cap,       rotate,   write_cache,
     attention_scratch, attention,         attention_partial, attend_segments, merge_segments,
     argmax,            top,               exp_row,         all_numbers,    above,
-    total_weight,      group_weights,     to_floats,       quantize_int4,  quantize_int8,
+    total_weight,      group_weights,     to_floats,       quantize_low,   quantize_int8,
     quantize_blocks,   read,              multiply_int8,     multiply_bf16,   multiply_f32,
 };
 

@@ -29,7 +29,7 @@ void attend_segments(const AttentionTask& task, const AttentionItem& item, Range
 void merge_segments(const AttentionTask& task, const AttentionItem& item, std::size_t count, float* partials, float* scratch);
 
 void to_floats(WeightType type, const void* values, std::size_t count, float* out);
-void quantize_int4(const float* w, std::size_t columns, std::uint8_t* codes, float* scales);
+void quantize_low(const float* w, std::size_t columns, int bits, std::uint8_t* codes, float* scales);
 void quantize_int8(const float* w, std::size_t columns, std::size_t group, std::uint8_t* codes, float* scales);
 bool quantize_blocks(const BlockTask& task);
 

@@ -163,6 +163,15 @@ inline Bytes high_halves(Bytes x) {
     const __m256i mask = _mm256_set1_epi8(15);
     return {_mm256_and_si256(_mm256_srli_epi16(x.a, 4), mask), _mm256_and_si256(_mm256_srli_epi16(x.b, 4), mask)};
 }
+// Codes of more than four bits: `count` bits of `high`, from bit `from` on, above the four of `low`.
+template <int count>
+inline Bytes with_high_bits(Bytes low, Bytes high, int from) {
+    const auto joined = [from](__m256i a, __m256i b) {
+        const __m256i moved = from < 4 ? _mm256_slli_epi16(b, 4 - from) : _mm256_srli_epi16(b, from - 4);
+        return _mm256_or_si256(a, _mm256_and_si256(moved, _mm256_set1_epi8(((1 << count) - 1) << 4)));
+    };
+    return {joined(low.a, high.a), joined(low.b, high.b)};
+}
 // Into the second-level cache.
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 

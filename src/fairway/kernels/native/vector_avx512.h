@@ -126,6 +126,13 @@ inline Bytes low_halves(Bytes x) { return {_mm512_and_si512(x.v, _mm512_set1_epi
 inline Bytes high_halves(Bytes x) {
     return {_mm512_and_si512(_mm512_srli_epi16(x.v, 4), _mm512_set1_epi8(15))};
 }
+// Codes of more than four bits: `count` bits of `high`, from bit `from` on, above the four of `low`.
+template <int count>
+inline Bytes with_high_bits(Bytes low, Bytes high, int from) {
+    const __m512i moved = from < 4 ? _mm512_slli_epi16(high.v, static_cast<unsigned>(4 - from))
+                                   : _mm512_srli_epi16(high.v, static_cast<unsigned>(from - 4));
+    return {_mm512_or_si512(low.v, _mm512_and_si512(moved, _mm512_set1_epi8(((1 << count) - 1) << 4)))};
+}
 // Into the second-level cache.
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 

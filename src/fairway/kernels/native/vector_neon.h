@@ -163,6 +163,14 @@ inline Bytes load_line(const std::uint8_t* p) { return {vld1q_u8(p), vld1q_u8(p 
 inline void hide(Bytes& x) { asm volatile("" : "+w"(x.a), "+w"(x.b), "+w"(x.c), "+w"(x.d)); }  // its value, from the compiler
 inline Bytes low_halves(Bytes x) { return each(x, [](uint8x16_t p) { return vandq_u8(p, vdupq_n_u8(15)); }); }
 inline Bytes high_halves(Bytes x) { return each(x, [](uint8x16_t p) { return vshrq_n_u8(p, 4); }); }
+// Codes of more than four bits: `count` bits of `high`, from bit `from` on, above the four of `low`.
+template <int count>
+inline Bytes with_high_bits(Bytes low, Bytes high, int from) {
+    const int8x16_t left = vdupq_n_s8(static_cast<std::int8_t>(4 - from));  // to the right where it is negative
+    return each(low, high, [left](uint8x16_t a, uint8x16_t b) {
+        return vorrq_u8(a, vandq_u8(vshlq_u8(b, left), vdupq_n_u8(((1 << count) - 1) << 4)));
+    });
+}
 // Into the second-level cache.
 inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
