@@ -1,7 +1,6 @@
 #include "stages.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace fairway {
 
@@ -12,6 +11,7 @@ constexpr std::size_t kStreamedRows = 16;  // up to here weights are read faster
 constexpr std::size_t kStreamedItemsPerThread = 6;
 constexpr std::size_t kPiecesPerThread = 6;  // of attention, where a few long contexts are split
 constexpr std::size_t kWarmLines = 4;  // between two looks
+constexpr std::size_t kWarmBytes = 64 * 1024;  // of a thread's next weights
 constexpr std::size_t kTokenBytes = 192 * 1024;  // of activations that stay in the second-level cache
 
 std::size_t length(Range range) { return range.end - range.begin; }
@@ -55,7 +55,6 @@ void LinearStage::work(const Run&, std::size_t item, int) {
 }
 
 bool warm_tiles(const Weights& weights, Range tiles, std::size_t part) {
-    static const std::size_t kWarmBytes = getenv("WARM") ? atoi(getenv("WARM")) : 65536;
     const std::size_t at = part * kWarmLines * kCacheLine, bytes = (tiles.end - tiles.begin) * weights.tile_bytes;
     if (at >= std::min(bytes, kWarmBytes)) return false;
     for (std::size_t line = 0; line < kWarmLines; ++line)
