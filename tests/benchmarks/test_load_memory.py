@@ -7,7 +7,7 @@ from fairway.kernels.extension import native_isas
 from fairway.models.random import QWEN2_5_0_5B
 
 pytestmark = pytest.mark.skipif(not native_isas(), reason="the reference does not pack")
-# A token table of 62 million values beside which the rest is small: 250 MB in float32, 47 MB as codes of 6 bits.
+# A token table of 62 million values beside which the rest is small: 250 MB in float32, 47 MB as codes.
 CONFIG = dict(QWEN2_5_0_5B) | {
     "vocab_size": 120_000,
     "hidden_size": 512,
@@ -15,7 +15,7 @@ CONFIG = dict(QWEN2_5_0_5B) | {
     "num_attention_heads": 8,
     "num_hidden_layers": 2,
 }
-# Slices, scales of one matrix and what the allocator keeps; a copy of the table's codes would be 47 MB more or 62.
+# Slices, scales of one matrix and what the allocator keeps; a copy of the table's codes would be 47 MB more.
 SLACK_MB = 40
 
 

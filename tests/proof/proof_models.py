@@ -78,6 +78,6 @@ def swap_ids(first: str, second: str) -> Callable[[dict], None]:
 
 
 def grouped(values: F32, bits: int = 4) -> GroupedTensor:
-    from fairway.kernels.quantize import quantize_int4, quantize_int8
+    from fairway.kernels.quantize import quantize_int8, quantize_low
 
-    return (quantize_int4 if bits == 4 else quantize_int8)(values)
+    return quantize_low(values, bits) if bits < 8 else quantize_int8(values)

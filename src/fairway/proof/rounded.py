@@ -1,7 +1,7 @@
 """A bundle whose weights are rounded when they are read, as `--weights int8` and the like serve it.
 
 Nothing is written: the same rounding that loading applies, tensor by tensor. The rule: tables keep at
-least 8 bits, norms and biases stay as they are, and what is rounded says so in its type.
+least 6 bits, norms and biases stay as they are, and what is rounded says so in its type.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from fairway.formats.bundle import Bundle, SlicedTensors, TensorInfo, Tensors
 from fairway.models.conversion import check_weight_type, convert, transpose
+from fairway.models.weights import table_type
 from fairway.proof.hop import Side
 from fairway.tensors import WeightTensor
 
-BITS = {"INT8": 8.5, "INT4": 4.5, "BF16": 16.0}
+BITS = {"INT8": 8.5, "INT6": 6.5, "INT5": 5.5, "INT4": 4.5, "BF16": 16.0}
 """Of a weight with its share of a scale."""
 INPUT_FIRST = {"gpt2"}
 """Families whose matrices are stored [in, out]."""
@@ -30,8 +31,7 @@ def rounded(bundle: Bundle, weight_type: str) -> Bundle:
     for name, tensor in side.expected.items():
         stored = side.stored.get(name)
         if stored is not None and tensor.role != "float":
-            is_table = tensor.role == "table" and weight_type == "int4"
-            types[stored] = "int8" if is_table else weight_type
+            types[stored] = table_type(weight_type) if tensor.role == "table" else weight_type
     is_turned = side.config is not None and side.config.model_type in INPUT_FIRST
     turned = {side.stored[name] for name in side.linear_names} if is_turned else set()
     return replace(bundle, tensors=RoundedTensors(bundle.tensors, types, frozenset(turned)))
