@@ -22,6 +22,7 @@ from fairway.proof.layers import LayersEvidence, compare_layers
 from fairway.proof.logits import LogitsEvidence, compare_logits
 from fairway.proof.recorded import Recorded, record_weights
 from fairway.proof.settings import ProofSettings
+from fairway.proof.strings import Draws
 from fairway.proof.thresholds import Thresholds
 from fairway.tensors import I32
 from fairway.text.loader import load_tokenizer
@@ -94,13 +95,22 @@ class Pair:
 
     def layers(self) -> LayersEvidence:
         source, target = self._comparable()
-        ids = self.ids[0][:LAYER_TOKENS]
-        return compare_layers(source, target, ids, self.thresholds.layer_error, self.progress)
+        return compare_layers(source, target, self._layer_ids(), self.thresholds.layer_error, self.progress)
+
+    def _layer_ids(self) -> I32:
+        """The beginning of the text; made-up ids for a model without a tokenizer."""
+        if self.source.bundle.tokenizer is not None:
+            return self._checked(self.ids[0][:LAYER_TOKENS])
+        draws, config = Draws(1), self.source.config
+        assert config is not None
+        count = min(LAYER_TOKENS, self.context)
+        return np.array([draws.below(config.vocab_size) for _ in range(count)], np.int32)
 
     def logits(self) -> LogitsEvidence:
         source, target = self._comparable()
         name = evaluation_text.NAME if self.settings.text is None else self.settings.text_name
-        return compare_logits(source, target, self.ids, name, self.progress)
+        ids = [self._checked(window) for window in self.ids]
+        return compare_logits(source, target, ids, name, self.progress)
 
     def embeddings(self) -> EmbeddingsEvidence:
         bundles = self.source.bundle, self.target.bundle
@@ -119,9 +129,13 @@ class Pair:
             raise NotMeasurable("the two models are built differently")
         if ours.hidden_size != theirs.hidden_size:
             raise NotMeasurable("the two models differ in width")
-        if max(int(np.max(window)) for window in self.ids) >= ours.vocab_size:
-            raise FormatError("The tokenizer gives ids beyond the model's vocabulary.")
         return self.recorded
+
+    def _checked(self, ids: I32) -> I32:
+        config = self.source.config
+        if config is not None and int(ids.max()) >= config.vocab_size:
+            raise FormatError("The tokenizer gives ids beyond the model's vocabulary.")
+        return ids
 
 
 def _told(progress: Progress, name: str) -> Progress:
