@@ -1,12 +1,6 @@
 """Every family and variant: a folder and its GGUF file are one model, and what GGUF cannot say is found."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "models"))
-
 from model_cases import CASES
 from test_gguf_families import NAMES, as_f32, expressible, written
 from tiny_models import golden, memory_bundle

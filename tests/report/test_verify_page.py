@@ -1,24 +1,18 @@
 """The report: self-contained, escaped, whole for every outcome, and readable in a browser."""
 
 import re
-import sys
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import Browser, NoBrowser
+from proof_models import builtin, edited, with_config
 
-TESTS = Path(__file__).parents[1]
-sys.path += [str(TESTS / "proof"), str(TESTS / "console")]
-
-from browser import Browser, NoBrowser  # noqa: E402
-from proof_models import builtin, edited, with_config  # noqa: E402
-
-from fairway.proof.rounded import rounded  # noqa: E402
-from fairway.proof.run import ProofSettings, run  # noqa: E402
-from fairway.report.verify_page import verify_page  # noqa: E402
+from fairway.proof.rounded import rounded
+from fairway.proof.run import ProofSettings, run
+from fairway.report.verify_page import verify_page
 
 QUICK = ProofSettings(quick=True, window_tokens=64)
 NAME = "<img src=x onerror=alert(1)>\u202e"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,10 +28,19 @@ TYPICAL_CONTEXT = 4096
 @click.option("--tensors", "show_tensors", is_flag=True, help="List every tensor.")
 @click.option("--digest", "with_digest", is_flag=True, help="Read everything and compute the digest.")
 @click.option("--context", type=click.IntRange(1, 1 << 30), help="Tokens to compute the memory for.")
-def inspect(path: str, as_json: bool, show_tensors: bool, with_digest: bool, context: int | None) -> None:
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Write a page with the structure.")
+def inspect(
+    path: str,
+    as_json: bool,
+    show_tensors: bool,
+    with_digest: bool,
+    context: int | None,
+    page: Path | None,
+) -> None:
     """Say what PATH is: a Hugging Face folder, a .safetensors or a .gguf file, or "builtin".
 
     Reads the header only, whatever the size, and executes nothing; --digest alone reads the weights.
+    --html writes one page that loads nothing: the layers as a graph, and every tensor to be found.
     Pickles and unknown files are named and refused.
     """
     from fairway.formats.open import obstacle, open_bundle
@@ -42,6 +52,8 @@ def inspect(path: str, as_json: bool, show_tensors: bool, with_digest: bool, con
     report = Report(bundle, summarize(bundle), context, error.message if error else None)
     if with_digest:
         report.digest = _digest(bundle, as_json)
+    if page is not None:
+        _write_page(bundle, report.obstacle, page)
     if as_json:
         click.echo(json.dumps(report.as_dict(show_tensors), indent=2))
     else:
@@ -54,6 +66,14 @@ def _digest(bundle: Bundle, as_json: bool) -> ContentDigest:
 
     with screen_for(as_json, quiet=True).step("Reading", is_bytes=True) as progress:
         return bundle_digest(bundle, progress)
+
+
+def _write_page(bundle: Bundle, obstacle: str | None, path: Path) -> None:
+    from fairway.formats.atomic import atomic_file
+    from fairway.report.inspect_page import inspect_page
+
+    with atomic_file(path) as file:
+        file.write(inspect_page(bundle, obstacle).encode("utf-8"))
 
 
 class Report:

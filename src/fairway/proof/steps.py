@@ -30,6 +30,8 @@ class Step:
     """"Linear", "RMSNorm", "Attention", ..."""
     index: int
     """Of the operation in the program."""
+    reads: Buffer | None
+    """Its input; None for the embedding."""
     out: Buffer
     """Where its result stands after the operation."""
     residual: Buffer | None
@@ -47,7 +49,8 @@ def steps_of(recorded: Recorded) -> list[Step]:
         stage = _stage(operation, names, stage)
         for name, out, residual in _parts(operation, names, stage, found):
             kind = type(operation).__name__
-            found.append(Step(stage, name, kind, index, out, residual, _parameters(operation)))
+            reads = getattr(operation, "q" if kind == "Attention" else "x", None)
+            found.append(Step(stage, name, kind, index, reads, out, residual, _parameters(operation)))
     return found
 
 

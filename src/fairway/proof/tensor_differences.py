@@ -19,6 +19,8 @@ from fairway.proof.hop import Side
 from fairway.proof.thresholds import BITS, FLOAT_BITS, Thresholds
 from fairway.tensors import F32
 
+PIECE_VALUES = 16 << 20
+"""Values read from mapped files before their pages are let go."""
 OFFSET_NORMS = 1e-6
 """Relative error of norm weights that GGUF keeps as 1 + w in float32."""
 
@@ -113,11 +115,15 @@ def _compare(source: Side, target: Side, name: str, thresholds: Thresholds) -> T
     limit = thresholds.tensor_limit(ours.type, theirs.type)
     if limit == 0 and _has_offset_norms(source) != _has_offset_norms(target) and name.endswith("norm.weight"):
         limit = OFFSET_NORMS
-    sums = _Sums()
+    sums, released = _Sums(), 0
     for a, b in aligned(
         source.bundle.tensors, source.stored[name], target.bundle.tensors, target.stored[name]
     ):
         sums.add(a, b)
+        if sums.count - released >= PIECE_VALUES:
+            released = sums.count
+            source.release()
+            target.release()
     source.release()
     target.release()
     return TensorDifference(
