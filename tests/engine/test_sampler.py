@@ -196,7 +196,7 @@ def test_penalties_keep_up_with_an_answer_that_grows() -> None:
     request = request_with(params, prompt=range(50))
     for step in range(150):
         row = logits_of(step)
-        [choice] = sample([request], row[None])
+        [choice] = sample([request], row[None].copy())
         expected = plain_logits(row, params, range(50), request.token_ids[50:].tolist())
         assert expected[choice.token_id] >= max(expected) - 1e-5
         request.token_ids.append(choice.token_id)
@@ -277,3 +277,18 @@ def test_a_row_that_is_not_finite_is_an_error_of_its_request_only(bad: float, fi
     broken, fine = sample([request_with(SamplingParams(**fields))] * 2, rows)
     assert (broken.token_id, broken.error) == (None, NOT_FINITE)
     assert fine.token_id is not None
+
+
+def test_only_the_own_row_is_adjusted_and_none_whose_log_probabilities_are_wanted() -> None:
+    """They are those of the model's own logits."""
+    penalised = {"presence_penalty": 1.5, "max_tokens": 10}
+    requests = [
+        request_with(greedy(**penalised), range(9), range(5)),
+        request_with(greedy(max_tokens=10), range(9), range(5)),
+        request_with(greedy(logprobs=2, **penalised), range(9), range(5)),
+    ]
+    before = np.stack([logits_of(step) for step in range(3)])
+    rows = before.copy()
+    sample(requests, rows)
+    assert np.flatnonzero(rows[0] != before[0]).tolist() == list(range(5))
+    np.testing.assert_array_equal(rows[1:], before[1:])

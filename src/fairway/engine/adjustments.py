@@ -59,9 +59,8 @@ class Adjustments:
         self._counts = TokenCounts()
         self._num_counted = 0
 
-    def apply(self, request: Request, row: F32) -> F32:
-        """The adjusted logits of the next token, as a new row."""
-        row = row.copy()
+    def apply(self, request: Request, row: F32) -> None:
+        """Adjusts the logits of the next token."""
         if request.num_output < self._params.min_tokens:
             row[self._ending_ids] = -np.inf
         if self._bias_ids.size:
@@ -69,7 +68,6 @@ class Adjustments:
         if self._params.has_penalties:
             self._count_new(request)
             self._penalise(row)
-        return row
 
     def _count_new(self, request: Request) -> None:
         if self._num_counted == 0:

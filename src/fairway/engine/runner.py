@@ -32,13 +32,13 @@ class Runner(Protocol):
     def run(self, batch: Batch) -> F32:
         """Logits float32 [sum of chunk.num_outputs, vocab_size], in the order of the chunks.
 
-        A view that is valid until the next call.
+        A view that is valid until the next call; a row may be changed before one is chosen from.
         """
         ...
 
     def choose(self, rows: Sequence[int], draws: Sequence[Draw]) -> list[int | None]:
-        """A token from each of these rows of the last run's logits, as `kernels.sampling.choose` means it.
+        """A token from each of these rows of the last run's logits, as they are now.
 
-        None where the row is no finite numbers.
+        As `kernels.sampling.choose` means it: None where the row is no finite numbers.
         """
         ...

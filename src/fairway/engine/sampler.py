@@ -1,9 +1,9 @@
 """Chooses the next token of each request from its row of logits.
 
 Order of operations, as vLLM documents it: log probabilities of the raw logits; minimum length and
-bias; penalties; then greedy, or temperature, min-p, top-k, top-p and a draw. Who asks for no more
-than the last of these is served by the runner, where the logits lie. The rule: a choice depends on
-the request's own row, tokens, parameters and seed, never on the rest of the batch.
+bias; penalties; then greedy, or temperature, min-p, top-k, top-p and a draw. Who asks for no log
+probabilities is served by the runner, where the logits lie. The rule: a choice depends on the
+request's own row, tokens, parameters and seed, never on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -34,22 +34,26 @@ class Sample(NamedTuple):
 
 
 class Chooser(Protocol):
-    """The part of `Runner` that chooses from the last run's logits without showing them."""
+    """The part of `Runner` that chooses from the last run's logits, as they lie there now."""
 
     def choose(self, rows: Sequence[int], draws: Sequence[Draw]) -> list[int | None]: ...
 
 
 def is_plain(request: Request) -> bool:
-    """The choice is made from the logits as they are, and nothing else is asked of them."""
-    params = request.sampling
-    return params.logprobs is None and not params.adjusts_logits
+    """Nothing but a choice is asked of the logits."""
+    return request.sampling.logprobs is None
 
 
 def sample(requests: Sequence[Request], rows: Sequence[int], logits: F32, chooser: Chooser) -> list[Sample]:
-    """One choice for each request, from its row of `logits`, which are those of the chooser's last run."""
-    plain = [
-        (row, draw_of(request)) for request, row in zip(requests, rows, strict=True) if is_plain(request)
-    ]
+    """One choice for each request, from its own row of `logits`, which are those of the chooser's last run.
+
+    A row is adjusted where it lies, since nobody else reads it.
+    """
+    plain = []
+    for request, row in zip(requests, rows, strict=True):
+        if is_plain(request):
+            _adjust(request, logits[row])
+            plain.append((row, draw_of(request)))
     ids = iter(chooser.choose([row for row, _ in plain], [how for _, how in plain]) if plain else ())
     return [
         _sample_of(next(ids)) if is_plain(request) else sample_one(request, logits[row])
@@ -71,7 +75,9 @@ def _sample_of(token_id: int | None) -> Sample:
 
 
 def sample_one(request: Request, row: F32) -> Sample:
-    token_id = choose_one(_adjusted(request, row), draw_of(request))
+    adjusted = row.copy() if request.sampling.adjusts_logits else row
+    _adjust(request, adjusted)
+    token_id = choose_one(adjusted, draw_of(request))
     if token_id is None or not np.isfinite(row.max()):
         return Sample(error=NOT_FINITE)
     params = request.sampling
@@ -91,12 +97,12 @@ def score_prompt(request: Request, rows: F32) -> None:
         request.prompt_logprobs.append((own, *_top(row, norm, number)))
 
 
-def _adjusted(request: Request, row: F32) -> F32:
+def _adjust(request: Request, row: F32) -> None:
     if not request.sampling.adjusts_logits:
-        return row
+        return
     if request.adjustments is None:
         request.adjustments = Adjustments(request, row.size)
-    return request.adjustments.apply(request, row)
+    request.adjustments.apply(request, row)
 
 
 def _top(row: F32, norm: float, number: int) -> tuple[TokenLogprob, ...]:

@@ -22,6 +22,7 @@ from fairway.formats.bundle import Bundle, Preset
 from fairway.kernels.program import CacheType, Limits
 from fairway.kernels.select import select_backend
 from fairway.models.loader import Model, load_model
+from fairway.runtimes.heap import release_unused
 from fairway.runtimes.model_runner import ModelRunner
 from fairway.runtimes.native import NativeRuntime
 from fairway.runtimes.protocol import ModelInfo
@@ -114,7 +115,9 @@ def load_runtime(
     bundle: Bundle, options: NativeOptions, progress: Progress | None = None, note: Note = LOG.warning
 ) -> NativeRuntime:
     """The whole way: prepares the weights and starts the worker."""
-    return runtime_over(load_engine(bundle, options, progress, note))
+    runtime = runtime_over(load_engine(bundle, options, progress, note))
+    release_unused()
+    return runtime
 
 
 def _packed_cache(options: NativeOptions, note: Note) -> PackedCache | None:
