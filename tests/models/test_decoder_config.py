@@ -78,7 +78,7 @@ REFUSED = {
         "'spiral' is not supported; .* default, linear",
     ),
     "activation": ({"hidden_act": "quick_gelu"}, "'quick_gelu' is not supported; .*silu"),
-    "quantised": ({"quantization_config": {"quant_method": "awq"}}, "quantised with awq"),
+    "quantised": ({"quantization_config": {"quant_method": "bitsandbytes"}}, "quantised with bitsandbytes"),
     "classifier": ({"architectures": ["LlamaForSequenceClassification"]}, "'LlamaForSequenceClassification'"),
     "encoder": ({"is_encoder_decoder": True}, "an encoder"),
     "bidirectional": ({"use_bidirectional_attention": True}, "bidirectional attention"),

@@ -80,6 +80,9 @@ PACKINGS = {
     "int6": Packing(6, GROUP),
     "int5": Packing(5, GROUP),
     "int4": Packing(4, GROUP),
+    "int4_asym": Packing(4, GROUP, has_offsets=True),
+    "int8_asym": Packing(8, GROUP, has_offsets=True),
+    "mxfp4": Packing(5, GROUP),
 }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from fairway.errors import DoesNotFit
 from fairway.formats.bundle import Bundle
+from fairway.formats.quantized_folder import with_weights
 from fairway.kernels.program import CacheType
 from fairway.map.estimate import (
     Need,
@@ -45,6 +46,7 @@ SMALLER_KV: Mapping[CacheType, tuple[CacheType, ...]] = {"f32": ("f16", "int8"),
 
 def plan(bundle: Bundle, machine: Machine, settings: PlanSettings) -> Plan:
     """Raises `UnsupportedError` for what cannot run, `DoesNotFit`, or `SettingsError`."""
+    bundle = with_weights(bundle)
     config = read_config(bundle.config, bundle.config_name)
     if settings.context is None and bundle.preset is not None and bundle.preset.context is not None:
         settings = replace(settings, context=min(max(bundle.preset.context, 16), config.max_context))

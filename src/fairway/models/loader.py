@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fairway.errors import SettingsError
 from fairway.formats.bundle import Bundle
+from fairway.formats.quantized_folder import with_weights
 from fairway.kernels.native_backend import NativeBackend
 from fairway.kernels.program import Backend, CacheShape, CacheType, Executable, Limits, Program
 from fairway.models.config import DecoderConfig
@@ -69,6 +70,7 @@ def load_model(
     fit the config, `SettingsError` for an unknown weight type or a context beyond the model's.
     """
     check_weight_type(weight_type)
+    bundle = with_weights(bundle)
     config = read_config(bundle.config, bundle.config_name)
     served = served_context(config, context)
     expected = expected_tensors(config)

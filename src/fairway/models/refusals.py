@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fairway.errors import UnsupportedError
+from fairway.formats.quantized_folder import READABLE
 from fairway.models.fields import Fields
 
 GENERATES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Model")
@@ -58,6 +59,8 @@ def _refuse_quantized(config: Fields) -> None:
     if "quantization_config" not in config:
         return
     method = config.section("quantization_config").values.get("quant_method", "an unnamed method")
+    if method in READABLE:
+        return
     raise UnsupportedError(
         f"The weights are quantised with {method}, which this engine cannot read.",
         hint="Use the original checkpoint with --weights int8 or int4, or a GGUF file.",

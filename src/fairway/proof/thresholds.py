@@ -27,6 +27,7 @@ BITS: Mapping[str, tuple[int, int]] = MappingProxyType(
         "Q5_1": (5, 32), "Q5_K": (5, 32), "INT5": (5, 32), "Q4_0": (4, 32), "Q4_1": (4, 32),
         "Q4_K": (4, 32), "INT4": (4, 32), "IQ4_NL": (4, 32), "IQ4_XS": (4, 32), "MXFP4": (4, 32),
         "Q3_K": (3, 16), "Q2_K": (2, 16),
+        "INT4_ASYM": (4, 32), "INT8_ASYM": (8, 32),
     }
 )  # fmt: skip
 """Quantised type -> bits of a value, values that share a scale."""
