@@ -18,6 +18,7 @@ that names what and where; the hint says what to do.
     ├── Busy                       try again later (carries Retry-After)
     ├── OfflineError               a download is needed and there is no network
     ├── MissingExtra               an optional dependency is not installed
+    ├── ProofFailed                a conversion differs from its source; nothing was published
     └── InternalError              our own mistake
 """
 
@@ -127,6 +128,13 @@ class MissingExtra(FairwayError):
 
     status = 501
     exit_code = 8
+
+
+class ProofFailed(FairwayError):
+    """What a hop made differs from its source by more than such a hop may cost. Nothing was published."""
+
+    status = 422
+    exit_code = 9
 
 
 class InternalError(FairwayError):

@@ -9,6 +9,8 @@ from fairway.cli.main import run
 from fairway.formats.open import open_bundle
 from fairway.formats.safetensors_writer import tensor_data, write_safetensors
 
+TOKENIZER = {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}
+
 
 @pytest.fixture
 def model(tmp_path, monkeypatch):
@@ -19,7 +21,7 @@ def model(tmp_path, monkeypatch):
     write_safetensors(folder / "model.safetensors", {"model.embed_tokens.weight": tensor_data(values)})
     config = {"model_type": "llama", "hidden_size": 32, "eos_token_id": 3, "dtype": "float32"}
     (folder / "config.json").write_text(json.dumps(config))
-    (folder / "tokenizer.json").write_text(json.dumps({"added_tokens": [], "model": {}}))
+    (folder / "tokenizer.json").write_text(json.dumps(TOKENIZER))
     return folder
 
 

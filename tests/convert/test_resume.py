@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from model_folders import converted
 
+from fairway.convert import prove
 from fairway.convert.workplace import Workplace
 from fairway.convert.write import Writing
-from fairway.errors import Busy, DoesNotFit, InternalError
+from fairway.errors import Busy, DoesNotFit, InternalError, ProofFailed
+from fairway.formats.open import open_bundle
 
 KILLED_BY_ITSELF = """
 import os, signal, sys
@@ -140,10 +142,10 @@ def test_interrupted_by_hand_is_continued_too(model, tmp_path, monkeypatch):
 def test_two_at_once_are_one_too_many(model, tmp_path, monkeypatch):
     run = Writing.run
 
-    def second_meanwhile(self):
+    def second_meanwhile(self, output):
         with pytest.raises(Busy, match="Another process is writing"):
             converted(model, "safetensors", tmp_path / "out")
-        return run(self)
+        return run(self, output)
 
     monkeypatch.setattr(Writing, "run", second_meanwhile)
     converted(model, "safetensors", tmp_path / "out")
@@ -161,27 +163,42 @@ def test_a_disk_that_fills_up_says_so_and_can_go_on(model, tmp_path, monkeypatch
     converted(model, "safetensors", tmp_path / "out")
 
 
-@pytest.mark.parametrize("kind", ["F32", "BF16"])
-def test_a_disk_that_lies_is_found_out(model, tmp_path, monkeypatch, kind):
+@pytest.mark.parametrize(("kind", "error"), [("F32", InternalError), ("BF16", ProofFailed)])
+def test_a_disk_that_lies_is_found_out(model, tmp_path, monkeypatch, kind, error):
     """Nothing is published when what is read back is not what was written."""
     pwrite = os.pwrite
-    fd_size = 1000
 
     def lossy(descriptor, data, offset):
         changed = bytearray(data)
-        if len(changed) > fd_size:
+        if len(changed) > 1000:
             changed[7] ^= 0x40
         return pwrite(descriptor, bytes(changed), offset)
 
     monkeypatch.setattr(os, "pwrite", lossy)
-    if kind == "F32":
-        with pytest.raises(InternalError, match="read back other than it was written"):
-            converted(model, "safetensors", tmp_path / "out", type=kind)
-        assert not (tmp_path / "out").exists()
-        assert not (tmp_path / ".out.partial").exists()
-    else:
-        report = converted(model, "safetensors", tmp_path / "out", type=kind)
-        assert report.tensors["F32 -> BF16"]["relative_error"] > 1
+    with pytest.raises(error, match=r"read back other|relative error inf"):
+        converted(model, "safetensors", tmp_path / "out", type=kind)
+    assert not (tmp_path / "out").exists()
+
+
+def test_who_accepts_a_failed_proof_is_recorded(model, tmp_path, monkeypatch):
+    """And continues where the proof failed: nothing is written again."""
+    limit = prove.Thresholds.tensor_limit
+    monkeypatch.setattr(prove.Thresholds, "tensor_limit", lambda *types: 1e-9)
+    monkeypatch.setattr(prove, "SHIFTED", 1e-9)
+    with pytest.raises(ProofFailed, match="Nothing was published") as caught:
+        converted(model, "safetensors", tmp_path / "out", type="BF16")
+    assert "--accept" in caught.value.hint
+    written = []
+    note = Workplace.note
+    monkeypatch.setattr(Workplace, "note", lambda self, row: (written.append(row.name), note(self, row)))
+    converted(model, "safetensors", tmp_path / "out", type="BF16", accept="small enough for me")
+    step = open_bundle(tmp_path / "out").lineage.steps[0]
+    assert step.accepted_by.endswith(": small enough for me")
+    assert step.proof["passed"] is False
+    assert written == []
+    monkeypatch.setattr(prove.Thresholds, "tensor_limit", limit)
+    converted(model, "safetensors", tmp_path / "fine", type="BF16", accept="not needed")
+    assert open_bundle(tmp_path / "fine").lineage.steps[0].accepted_by is None
 
 
 def test_a_target_that_is_replaced_keeps_its_old_self_until_the_end(model, tmp_path, monkeypatch):

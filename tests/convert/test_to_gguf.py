@@ -286,3 +286,9 @@ def test_any_config_comes_back_from_its_keys(values):
 def test_gemma_2_without_caps(tmp_path):
     source = make_folder(tmp_path / "model", as_llama_cpp_has_it(CASES["gemma2-no-caps"]))
     assert "always caps" in refusal(source, tmp_path, UnsupportedError)
+
+
+def test_text_that_the_source_composes_is_no_obstacle(model, tmp_path):
+    """Qwen's tokenizers apply NFC, which GGUF leaves to the caller."""
+    edited(model, "tokenizer.json", lambda t: t.update(normalizer={"type": "NFC"}))
+    converted(model, "gguf", tmp_path / "model.gguf")

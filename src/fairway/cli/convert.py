@@ -26,6 +26,7 @@ FORMATS = ("safetensors", "gguf")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write. [default: named after SOURCE]")
 @click.option("--max-shard-size", default="5GB", help="Safetensors are split into files of this size.")
 @click.option("--weights-only", is_flag=True, help="Accept tensors without config and tokenizer.")
+@click.option("--accept", metavar="REASON", help="Publish although a check fails; recorded with your name.")
 @click.option("--force", is_flag=True, help="Replace what is there.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be written.")
 @json_option
@@ -43,6 +44,7 @@ def convert(source: str, dry_run: bool, as_json: bool, **flags: Any) -> None:  #
         force=flags["force"],
         max_shard_bytes=parse_size(flags["max_shard_size"]),
         weights_only=flags["weights_only"],
+        accept=flags["accept"],
     )
     carry_out(source, settings, dry_run=dry_run, as_json=as_json)
 
@@ -122,12 +124,15 @@ def tell_result(conversion: Conversion, published: Published, as_json: bool) -> 
             "digest": published.digest,
             "source_digest": published.source_digest,
             "tensors": published.tensors,
+            "proof": published.verdict.headline,
+            "checks": {check.name: f"{check.status}: {check.figure}" for check in published.verdict.checks},
         }
         click.echo(json.dumps(plan_dict(conversion) | result, indent=2))
         return
     click.echo(f"{published.path} {size(published.num_bytes)}")
     for types, row in published.tensors.items():
         click.echo(f"  {types}: {row['tensors']} tensors, {difference(row)}")
+    click.echo(f"  {published.verdict.headline}")
     click.echo(f"  {published.digest}")
 
 

@@ -9,13 +9,17 @@ A hop says what goes in, what comes out and how to prepare it; running is the sa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from fairway.convert.job import Conversion
 from fairway.convert.preflight import check_disk, check_source, check_target
+from fairway.convert.prove import gather
 from fairway.convert.publish import Published, publish
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.sidecars import copied_sidecars
@@ -23,11 +27,12 @@ from fairway.convert.to_gguf import huggingface_to_gguf
 from fairway.convert.to_safetensors import check_type, common_type, float_jobs, safetensors_files
 from fairway.convert.workplace import Workplace
 from fairway.convert.write import Progress, Writing
-from fairway.errors import FairwayError, UnsupportedError
+from fairway.errors import FairwayError, FormatError, InternalError, UnsupportedError
 from fairway.formats.bundle import Bundle
 from fairway.formats.gguf_types import BY_NAME
 
 Prepare: TypeAlias = Callable[[Bundle, ConvertSettings, Path], Conversion]
+SWITCH_S = 0.0005
 FLOAT_FOLDERS = ("huggingface", "safetensors", "torch")
 TYPE_SUFFIX = re.compile(rf"[-_.](?:{'|'.join(BY_NAME)}|Q\d_K_[SML]|fp16|fp32)$", re.IGNORECASE)
 
@@ -97,7 +102,9 @@ def prepare(bundle: Bundle, settings: ConvertSettings, name: str | None = None) 
     check_target(bundle, target, force=settings.force)
     conversion = hop.prepare(bundle, settings, target)
     choices = _choices(settings) | dict(conversion.settings)
-    conversion = replace(conversion, hop=hop.name(bundle), source_name=name, settings=choices)
+    conversion = replace(
+        conversion, hop=hop.name(bundle), source_name=name, settings=choices, accept=settings.accept
+    )
     check_disk(conversion)
     return conversion
 
@@ -133,9 +140,30 @@ def convert(conversion: Conversion, progress: Progress | None = None) -> Publish
     place = Workplace(conversion)
     with place.locked():
         try:
-            checked = Writing(conversion, place, progress).run()
-            return publish(conversion, place, checked)
+            return _converted(conversion, place, progress)
         except FairwayError as error:
-            if error.exit_code in (1, 3, 4):
+            if isinstance(error, FormatError | UnsupportedError | InternalError):
                 place.remove()
             raise
+
+
+@contextmanager
+def quick_turns() -> Iterator[None]:
+    """The interpreter changes hands ten times as often: threads that round weights need it only for a moment,
+    and would wait for the one that compares tokenizers, which needs it all the time."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def _converted(conversion: Conversion, place: Workplace, progress: Progress | None) -> Published:
+    """Evidence that needs no weights is gathered while they are written."""
+    writing = Writing(conversion, place, progress)
+    output = writing.begin()
+    with ThreadPoolExecutor(1) as beside, quick_turns():
+        evidence = beside.submit(gather, conversion, output)
+        checked = writing.run(output)
+        return publish(conversion, place, output, evidence.result(), checked)

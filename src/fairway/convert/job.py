@@ -19,6 +19,7 @@ from fairway.formats.floats import Bytes
 from fairway.formats.layout import Layout
 from fairway.models.conversion import floats_of
 from fairway.tensors import F32, Array
+from fairway.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,12 @@ class Conversion:
     """What the user chose, for the lineage."""
     notes: tuple[str, ...] = ()
     """What a user should know although it is no obstacle."""
+    tokenizers: tuple[Tokenizer, Tokenizer] | None = None
+    """The source's and the output's, where the pre-flight has built them from what will be written."""
+    vocabulary: Mapping[str, Any] = field(default_factory=dict)
+    """The `tokenizer.*` metadata that the second was built from."""
+    accept: str | None = None
+    """Why it is to be published although a check may fail."""
 
     @property
     def jobs(self) -> tuple[TensorJob, ...]:

@@ -6,6 +6,7 @@ the lineage, inside the output. Rule: what was not proved, or not accepted by na
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 from collections.abc import Sequence
@@ -18,12 +19,14 @@ import numpy as np
 from fairway import __version__
 from fairway.convert.check import Checked, by_type
 from fairway.convert.job import Conversion
+from fairway.convert.prove import summary, verdict_of
 from fairway.convert.workplace import Workplace
-from fairway.errors import InternalError
+from fairway.errors import InternalError, ProofFailed
 from fairway.formats.bundle import Bundle
-from fairway.formats.digest import bytes_digest, digest_of_parts, tensor_bytes
+from fairway.formats.digest import digest_of_parts, tensor_digest
 from fairway.formats.lineage import FILE_NAME, Lineage, Origin, Step, now
-from fairway.formats.open import open_bundle
+from fairway.proof.evidence import Evidence
+from fairway.proof.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -34,24 +37,38 @@ class Published:
     num_bytes: int
     digest: str
     source_digest: str
+    verdict: Verdict
     tensors: dict[str, dict[str, Any]]
     """"BF16 -> Q4_K" -> how many tensors, and how far they are from the source."""
 
 
-def publish(conversion: Conversion, place: Workplace, checked: Sequence[Checked]) -> Published:
-    """Proves, records the lineage, makes it durable, and renames."""
-    output = open_bundle(place.output, complete=False)
-    proof = {"tensors": by_type(checked)}
-    digest = _digest(output, {job.target: each.digest for job, each in _pairs(conversion, checked)})
-    source_digest = _digest(
-        conversion.source, {job.source: each.source_digest for job, each in _pairs(conversion, checked)}
-    )
-    lineage = _lineage(conversion, digest, source_digest, proof)
-    record(conversion, place, lineage)
+def publish(
+    conversion: Conversion, place: Workplace, output: Bundle, evidence: Evidence, checked: Sequence[Checked]
+) -> Published:
+    """Judges, records the lineage, makes it durable, and renames.
+
+    Raises `ProofFailed`; what was written stays, so that the same command with --accept is quick.
+    """
+    verdict = verdict_of(conversion, output, evidence, checked)
+    if not verdict.passed and conversion.accept is None:
+        raise _failed(verdict)
+    pairs = list(zip(conversion.jobs, checked, strict=True))
+    digest = _digest(output, {job.target: each.digest for job, each in pairs})
+    source_digest = _digest(conversion.source, {job.source: each.source_digest for job, each in pairs})
+    record(conversion, place, _lineage(conversion, digest, source_digest, summary(verdict, checked)))
     num_bytes = sum(path.stat().st_size for path in place.content.rglob("*") if path.is_file())
     _make_durable(place.content)
     _rename(place, conversion.target)
-    return Published(conversion.target, num_bytes, digest, source_digest, proof["tensors"])
+    return Published(conversion.target, num_bytes, digest, source_digest, verdict, by_type(checked))
+
+
+def _failed(verdict: Verdict) -> ProofFailed:
+    first = verdict.failed[0]
+    detail = f" {first.details[0]}." if first.details else ""
+    return ProofFailed(
+        f"{verdict.headline} {first.name.capitalize()}: {first.figure}.{detail} Nothing was published.",
+        hint='Publish it all the same with --accept "REASON", which is recorded with your name.',
+    )
 
 
 def record(conversion: Conversion, place: Workplace, lineage: Lineage) -> None:
@@ -71,14 +88,10 @@ def record(conversion: Conversion, place: Workplace, lineage: Lineage) -> None:
         out.write(text.ljust(size))
 
 
-def _pairs(conversion: Conversion, checked: Sequence[Checked]) -> list[tuple[Any, Checked]]:
-    return list(zip(conversion.jobs, checked, strict=True))
-
-
 def _digest(bundle: Bundle, known: dict[str, str]) -> str:
     """Of the bundle; tensors that no job read, such as old buffers, are hashed now."""
     rest = [name for name in bundle.tensors.infos if name not in known]
-    hashed = {name: bytes_digest(tensor_bytes(bundle, name)) for name in rest}
+    hashed = {name: tensor_digest(bundle, name) for name in rest}
     return digest_of_parts(bundle, known | hashed).value
 
 
@@ -91,6 +104,7 @@ def _lineage(conversion: Conversion, digest: str, source_digest: str, proof: dic
         tools={"fairway": __version__, "numpy": np.__version__},
         made=now(),
         proof=proof,
+        accepted_by=None if proof["passed"] else f"{getpass.getuser()}: {conversion.accept}",
     )
     return Lineage(digest, (source.lineage or Lineage()).then(step))
 

@@ -19,6 +19,8 @@ from fairway.tensors import F32, Array, DenseTensor, WeightTensor
 
 SLICE_WEIGHTS = 1 << 20
 """Weights that one thread works on at once: 4 MiB in float32."""
+SLICES_HELD = 16
+"""Of a mapped file, before their pages are let go."""
 
 
 class TensorRows:
@@ -32,6 +34,7 @@ class TensorRows:
         self.columns = prod(shape[1:]) if len(shape) > 1 else prod(shape)
         self.is_float = self.info.type in FLOATS
         self._whole: WeightTensor | None = None
+        self._num_done = 0
 
     @property
     def slices(self) -> list[tuple[int, int]]:
@@ -70,9 +73,18 @@ class TensorRows:
         row_bytes = len(raw) // max(1, self.num_rows)
         return raw[start * row_bytes : stop * row_bytes]
 
+    def slice_done(self) -> None:
+        """Lets go of a large tensor's pages now and then; those in use come back from the cache."""
+        self._num_done += 1
+        if self._num_done % SLICES_HELD == 0:
+            self._release()
+
     def close(self) -> None:
         """Lets go of what was read."""
         self._whole = None
+        self._release()
+
+    def _release(self) -> None:
         for source in self.bundle.sources:
             source.release()
 

@@ -6,11 +6,12 @@ read back, compared and hashed, and noted in the journal. Memory is what the thr
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TypeAlias
 
 from fairway.convert.check import Checked, Difference, compare_rows, unequal
@@ -19,7 +20,7 @@ from fairway.convert.rows import TensorRows
 from fairway.convert.workplace import Workplace
 from fairway.errors import DoesNotFit
 from fairway.formats.bundle import Bundle
-from fairway.formats.digest import bytes_digest, tensor_bytes
+from fairway.formats.digest import tensor_digest
 from fairway.formats.floats import Bytes
 from fairway.formats.open import open_bundle
 from fairway.kernels.cores import allowed_cores
@@ -29,34 +30,42 @@ SLICES_AHEAD = 4
 """Per thread: enough that none waits for the one that checks, and no more work is lost to a kill."""
 
 
+@contextmanager
+def full_disk(conversion: Conversion) -> Iterator[None]:
+    """A full disk as a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise DoesNotFit(
+            f"The disk of {conversion.target.parent} is full.",
+            hint="Free some space and run the same command again: it continues.",
+        ) from error
+
+
 class Writing:
     """One run of a conversion in its workplace."""
 
     def __init__(self, conversion: Conversion, place: Workplace, progress: Progress | None = None) -> None:
         self.conversion, self.place = conversion, place
         self._progress = progress
+        self._before: dict[str, Checked] = {}
         self._total = sum(job.rows.info.num_bytes for job in conversion.jobs)
         self._done = 0
 
-    def run(self) -> list[Checked]:
-        """Every tensor written and checked, in the files' order. Raises `DoesNotFit` for a full disk."""
-        try:
-            return self._run()
-        except OSError as error:
-            if error.errno != 28:  # ENOSPC
-                raise
-            raise DoesNotFit(
-                f"The disk of {self.conversion.target.parent} is full.",
-                hint="Free some space and run the same command again: it continues.",
-            ) from error
+    def begin(self) -> Bundle:
+        """Makes the files, or finds those of a run that was cut off; gives the output as it will be read."""
+        with full_disk(self.conversion):
+            self._before = {each.name: each for each in self.place.begin()}
+            return open_bundle(self.place.output, complete=False)
 
-    def _run(self) -> list[Checked]:
-        before = {each.name: each for each in self.place.begin()}
-        output = open_bundle(self.place.output, complete=False)
-        with ThreadPoolExecutor(allowed_cores()) as threads, ExitStack() as files:
+    def run(self, output: Bundle) -> list[Checked]:
+        """Every tensor written and checked, in the files' order. Raises `DoesNotFit` for a full disk."""
+        with full_disk(self.conversion), ThreadPoolExecutor(allowed_cores()) as threads, ExitStack() as files:
             stage = _Stage(self.place, threads, output, files)
             try:
-                return self._all(stage, before)
+                return self._all(stage, self._before)
             except BaseException:
                 threads.shutdown(wait=True, cancel_futures=True)
                 raise
@@ -109,10 +118,7 @@ class _Stage:
             yield self._finished(*ahead.popleft())
 
     def digest(self, bundle: Bundle, name: str) -> str:
-        found = bytes_digest(tensor_bytes(bundle, name), self._threads)
-        for source in bundle.sources:
-            source.release()
-        return found
+        return tensor_digest(bundle, name, self._threads)
 
     def _submit(self, file: OutputFile, job: TensorJob) -> list[Future[None]]:
         if file.name not in self._descriptors:
@@ -123,6 +129,7 @@ class _Stage:
 
         def write(start: int, stop: int) -> None:
             _write_at(descriptor, job.produce(start, stop), begin + start * row_bytes)
+            job.rows.slice_done()
 
         return [self._threads.submit(write, start, stop) for start, stop in job.slices]
 
@@ -143,7 +150,13 @@ class _Stage:
         return job, Checked(job.name, source_type, job.type, digest, source_digest, total)
 
     def _compared(self, job: TensorJob, rows: TensorRows) -> Difference:
-        parts = [self._threads.submit(compare_rows, job, rows, *part) for part in job.rows.slices]
+        def compare(start: int, stop: int) -> Difference:
+            found = compare_rows(job, rows, start, stop)
+            job.rows.slice_done()
+            rows.slice_done()
+            return found
+
+        parts = [self._threads.submit(compare, *part) for part in job.rows.slices]
         return sum((part.result() for part in parts), Difference())
 
 

@@ -21,18 +21,19 @@ import numpy as np
 
 from fairway.formats.bundle import Bundle, Preset, StoredTensors, TensorInfo, TokenizerSource
 from fairway.formats.floats import Bytes
-from fairway.formats.json_text import read_object
 from fairway.formats.source import Source
 from fairway.tensors import DenseTensor
+from fairway.text.tokenizer_files import read_object
 
 Progress: TypeAlias = Callable[[int, int, str], None]
 
 PREFIX = "sha256:"
 PIECE_BYTES = 1 << 20
+WINDOW_BYTES = 64 << 20
+"""Of a mapped file that count as this process's memory while they are hashed."""
 NOT_CONTENT = ("_name_or_path", "transformers_version")
 """Keys of config.json that say who wrote it, not what the model computes."""
 TEMPLATE_KEY = "chat_template"
-MAX_TOKENIZER_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,8 @@ def bundle_digest(bundle: Bundle, progress: Progress | None = None) -> ContentDi
     digests: dict[str, str] = {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for name in sorted(infos):
-            digests[name] = bytes_digest(tensor_bytes(bundle, name), threads)
+            digests[name] = tensor_digest(bundle, name, threads)
             done += infos[name].num_bytes
-            for source in bundle.sources:
-                source.release()
             if progress:
                 progress(done, total, name)
     return digest_of_parts(bundle, digests)
@@ -103,15 +102,32 @@ def tensor_bytes(bundle: Bundle, name: str) -> Bytes:
     return flat[0] if len(flat) == 1 else np.concatenate(flat)
 
 
-def bytes_digest(raw: Bytes, threads: ThreadPoolExecutor | None = None) -> str:
+def tensor_digest(bundle: Bundle, name: str, threads: ThreadPoolExecutor | None = None) -> str:
+    """Of one tensor; lets go of a mapped file's pages on the way."""
+
+    def release() -> None:
+        for source in bundle.sources:
+            source.release()
+
+    return bytes_digest(tensor_bytes(bundle, name), threads, release)
+
+
+def bytes_digest(
+    raw: Bytes, threads: ThreadPoolExecutor | None = None, release: Callable[[], None] = lambda: None
+) -> str:
     """SHA-256 over the SHA-256 of each MiB, so that all cores can hash one tensor."""
-    starts = range(0, len(raw), PIECE_BYTES)
+    digests: list[bytes] = []
+    for begin in range(0, len(raw), WINDOW_BYTES) or [0]:
+        window = raw[begin : begin + WINDOW_BYTES]
+        pieces = (window[start : start + PIECE_BYTES] for start in range(0, len(window), PIECE_BYTES))
+        spread = threads.map if threads is not None and len(window) > PIECE_BYTES else map
+        digests += spread(_piece_digest, pieces)
+        release()
+    return hashlib.sha256(b"".join(digests)).hexdigest()
 
-    def piece(start: int) -> bytes:
-        return hashlib.sha256(raw[start : start + PIECE_BYTES].data).digest()
 
-    spread = threads.map if threads is not None and len(starts) > 1 else map
-    return hashlib.sha256(b"".join(spread(piece, starts))).hexdigest()
+def _piece_digest(piece: Bytes) -> bytes:
+    return hashlib.sha256(piece.data).digest()
 
 
 def canonical(value: object) -> bytes:
@@ -137,7 +153,7 @@ def _tokenizer_content(source: TokenizerSource | None) -> Any:  # noqa: ANN401
 
 def _file_content(path: Path) -> Any:  # noqa: ANN401
     if path.suffix == ".json":
-        value = read_object(path, MAX_TOKENIZER_BYTES)
+        value = read_object(path)
         return {key: item for key, item in value.items() if key != TEMPLATE_KEY}
     source = Source(path)
     return hashlib.sha256(source.read(0, source.size)).hexdigest()

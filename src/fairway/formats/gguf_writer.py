@@ -126,9 +126,16 @@ def _value(value: MetadataValue) -> tuple[int, bytes]:
 
 def _array(values: list[MetadataValue]) -> bytes:
     """All of one type: integers become INT32 unless one of them needs more."""
+    if values and all(type(value) is str for value in values):
+        return struct.pack("<IQ", STRING, len(values)) + b"".join(_string(str(value)) for value in values)
+    if values and all(type(value) is float for value in values):
+        packed = np.array(values, "<f4").tobytes()
+        return struct.pack("<IQ", CODES["FLOAT32"][0], len(values)) + packed
     if values and all(type(value) is int for value in values):
-        fits = all(isinstance(value, int) and -(1 << 31) <= value < 1 << 31 for value in values)
-        values = [Number("INT32" if fits else "INT64", value) for value in values if isinstance(value, int)]
+        numbers = np.array(values, "<i8")
+        fits = numbers.min() >= -(1 << 31) and numbers.max() < 1 << 31
+        packed = (numbers.astype("<i4") if fits else numbers).tobytes()
+        return struct.pack("<IQ", CODES["INT32" if fits else "INT64"][0], len(values)) + packed
     pairs = [_value(value) for value in values]
     kinds = {kind for kind, _ in pairs} or {STRING}
     if len(kinds) > 1:

@@ -39,14 +39,14 @@ class GgufVocabulary:
     notes: tuple[str, ...] = ()
 
 
-def gguf_vocabulary(source: Source, num_rows: int) -> GgufVocabulary:
-    """`num_rows`: of the embedding; ids without a piece become unused tokens.
+def gguf_vocabulary(source: Source, num_rows: int, tokenizer: Tokenizer | None = None) -> GgufVocabulary:
+    """`num_rows`: of the embedding; ids without a piece become unused tokens. `tokenizer`: if it is loaded.
 
     Raises `UnsupportedError` for what GGUF cannot describe and `FormatError` for ids beyond the rows.
     """
     if source.kind == "gguf":
         return GgufVocabulary(dict(source.metadata))
-    tokenizer = load_tokenizer(source)
+    tokenizer = tokenizer or load_tokenizer(source)
     if tokenizer.vocab_size > num_rows:
         raise FormatError(
             f"The tokenizer has ids up to {tokenizer.vocab_size - 1:,}, the embedding has {num_rows:,} rows.",
