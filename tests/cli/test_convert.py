@@ -69,3 +69,25 @@ def test_refusals_are_one_sentence(model, capsys, arguments, words):
     error = capsys.readouterr().err
     assert words in error
     assert "Traceback" not in error
+
+
+def test_quantize_names_its_file_after_the_type(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["quantize", "builtin", "--to", "q4_k"]) == 0
+    out = capsys.readouterr().out
+    assert "builtin-Q4_K_M.gguf" in out
+    assert "checks passed" in out
+    assert {info.type for info in open_bundle(tmp_path / "builtin-Q4_K_M.gguf").tensors.infos.values()} > {
+        "F32"
+    }
+    assert run(["quantize", "builtin-Q4_K_M.gguf", "--to", "q2_k"]) != 0
+    assert "rounding twice" in capsys.readouterr().err
+
+
+def test_quantize_knows_its_types(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["quantize", "builtin", "--to", "q9"]) == 2
+    assert "Q4_K_M" in capsys.readouterr().err
+    assert run(["quantize", "builtin", "--to", "q8_0", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["hop"] == "huggingface -> gguf"
+    assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,9 @@ FORMATS = ("safetensors", "gguf")
 @click.command(context_settings=HELP)
 @click.argument("source")
 @click.option("--to", required=True, type=click.Choice(FORMATS), help="What to make of it.")
-@click.option("--type", "stored_type", default="stored", help="F32, F16 or BF16. [default: as stored]")
+@click.option(
+    "--type", "stored_type", default="stored", help="F32, F16, BF16, or for GGUF a mix like Q4_K_M."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write. [default: named after SOURCE]")
 @click.option("--max-shard-size", default="5GB", help="Safetensors are split into files of this size.")
 @click.option("--weights-only", is_flag=True, help="Accept tensors without config and tokenizer.")

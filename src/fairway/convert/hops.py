@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from fairway.convert.from_gguf import gguf_to_folder, gguf_to_gguf
 from fairway.convert.job import Conversion
 from fairway.convert.preflight import check_disk, check_source, check_target
 from fairway.convert.prove import gather
@@ -69,6 +70,8 @@ def _folder_to_safetensors(bundle: Bundle, settings: ConvertSettings, target: Pa
 HOPS = (
     Hop(FLOAT_FOLDERS, "safetensors", is_folder=True, prepare=_folder_to_safetensors),
     Hop(FLOAT_FOLDERS, "gguf", is_folder=False, prepare=huggingface_to_gguf),
+    Hop(("gguf",), "safetensors", is_folder=True, prepare=gguf_to_folder),
+    Hop(("gguf",), "gguf", is_folder=False, prepare=gguf_to_gguf),
 )
 TARGETS = tuple(dict.fromkeys(hop.target for hop in HOPS))
 

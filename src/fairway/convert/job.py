@@ -34,6 +34,8 @@ class TensorJob:
     rows: TensorRows
     type: str
     shape: tuple[int, ...]
+    taken: TensorRows | None = None
+    """What the file's rows are made of, where it is not `rows`, with which they are compared."""
     order: Array | None = None
     """Row r of the file is row order[r] of the source."""
     arrange: Callable[[F32], F32] | None = None
@@ -52,15 +54,18 @@ class TensorJob:
 
     @property
     def slices(self) -> list[tuple[int, int]]:
-        return self.rows.slices if self.arrange is None else [(0, self.rows.num_rows)]
+        if self.arrange is not None:
+            return [(0, self.rows.num_rows)]
+        return (self.taken or self.rows).slices
 
     def produce(self, start: int, stop: int) -> Bytes:
         """The output's bytes for some rows."""
         if self.order is not None:
             return self._reordered(self.order[start:stop])
+        rows = self.taken or self.rows
         if self.is_copy:
-            return self.rows.stored(start, stop)
-        values = self.rows.floats(start, stop)
+            return rows.stored(start, stop)
+        values = rows.floats(start, stop)
         return encode(values if self.arrange is None else self.arrange(values), self.type, self.source)
 
     def _reordered(self, rows: Array) -> Bytes:

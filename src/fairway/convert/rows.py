@@ -33,19 +33,22 @@ class TensorRows:
         self.num_rows = shape[0] if len(shape) > 1 else 1
         self.columns = prod(shape[1:]) if len(shape) > 1 else prod(shape)
         self.is_float = self.info.type in FLOATS
+        tensors = bundle.tensors
+        self._is_turned = isinstance(tensors, GgufTensors) and tensors.is_turned(name)
         self._whole: WeightTensor | None = None
         self._num_done = 0
 
     @property
     def slices(self) -> list[tuple[int, int]]:
         """Where a job is cut: (first row, row after the last)."""
-        step = max(1, SLICE_WEIGHTS // max(1, self.columns))
+        step = self.num_rows if self._is_turned else max(1, SLICE_WEIGHTS // max(1, self.columns))
         return [(start, min(start + step, self.num_rows)) for start in range(0, self.num_rows, step)]
 
     def weights(self, start: int, stop: int) -> WeightTensor:
         """As stored; [stop - start, columns] for what has two dimensions or more."""
         tensors = self.bundle.tensors
-        if isinstance(tensors, GgufTensors) and not self.is_float and len(self.info.shape) > 1:
+        is_plain = not self.is_float and not self._is_turned and len(self.info.shape) == 2
+        if isinstance(tensors, GgufTensors) and is_plain:
             return tensors.read_rows(self.name, start, stop)
         whole = self._whole
         if whole is None:
@@ -69,7 +72,7 @@ class TensorRows:
         if self.is_float:
             values = self.weights(start, stop).values
             return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-        raw = tensor_bytes(self.bundle, self.name)
+        raw = tensor_bytes(self.bundle, self.name)  # of a quantised tensor whose rows are whole blocks
         row_bytes = len(raw) // max(1, self.num_rows)
         return raw[start * row_bytes : stop * row_bytes]
 

@@ -29,6 +29,8 @@ class ConvertSettings:
     max_shard_bytes: int = 5 * 10**9
     weights_only: bool = False
     """Convert tensors that come without config and tokenizer."""
+    requantize: bool = False
+    """Round weights again that were quantised before."""
     accept: str | None = None
     """Publish although a check fails, for this reason; it is recorded with the user's name."""
 

@@ -42,6 +42,7 @@ class GgufTensors:
     """`Tensors` over one or several (split) GGUF files."""
 
     def __init__(self, files: list[GgufFile], architecture: str, heads: int, kv_heads: int) -> None:
+        self.files = files
         self.path = files[0].source.path
         self.architecture = architecture
         self.heads = {"attn_q": heads, "attn_k": kv_heads}
@@ -70,6 +71,10 @@ class GgufTensors:
         if self._is_turned(gguf_name):
             return _turn(weight)
         return weight
+
+    def is_turned(self, name: str) -> bool:
+        """Whether the file holds the transpose of this tensor."""
+        return self._is_turned(self._gguf_name(name))
 
     def stored(self, name: str) -> Bytes:
         """The bytes, rows where Hugging Face has them; GPT-2's quantised matrices as the file has them."""
