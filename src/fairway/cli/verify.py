@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -16,6 +16,8 @@ from fairway.cli.inspect import printable
 from fairway.cli.options import HELP, engine_settings, json_option
 from fairway.cli.screen import Screen, screen_for
 from fairway.errors import UsageError
+from fairway.map.settings import PlanSettings
+from fairway.settings import types_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +30,7 @@ SIGNS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "not applicable":
 FAILED = 1
 OBVIOUS = ("identical", "bit-exact")
 """Limits that a passed check need not repeat."""
-WEIGHTS = ("stored", "bf16", "int8", "int4")
+WEIGHTS = tuple(name for name in get_args(types_of(PlanSettings)["weights"]) if name != "auto")
 
 
 @click.command(name="verify", context_settings=HELP)

@@ -16,7 +16,7 @@ from fairway.proof.recorded import BLOCK_SIZE, Recorded
 from fairway.tensors import F32, I32
 from fairway.text.tokenizer import Tokenizer
 
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 32 << 20
 MOST_ROWS = 256
 
 

@@ -17,8 +17,8 @@ from fairway.tensors import F32, I32, Array
 
 F64: TypeAlias = npt.NDArray[np.float64]
 
-CHUNK_BYTES = 32 << 20
-"""float64 log probabilities of one model that exist at once."""
+CHUNK_BYTES = 2 << 20
+"""float64 values of one model at once: what stays in the processor's cache is four times as fast."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,18 @@ class Comparison:
             self._add(reference[rows], logits[rows], next_ids[rows])
 
     def _add(self, reference: F32, logits: F32, next_ids: I32) -> None:
+        rows = np.arange(len(next_ids))
         with np.errstate(all="ignore"):  # a broken model's logits may be no numbers, and so are its figures
             self._max_difference = float(np.fmax(self._max_difference, np.abs(logits - reference).max()))
-            ours, theirs = log_softmax(logits), log_softmax(reference)
-            divergences = np.maximum((np.exp(theirs) * (theirs - ours)).sum(axis=1), 0)
-        rows = np.arange(len(next_ids))
-        self._nats.append(-ours[rows, next_ids])
-        self._reference_nats.append(-theirs[rows, next_ids])
-        self._divergences.append(divergences)
+            ours, theirs = _shifted(logits), _shifted(reference)
+            weights = np.exp(theirs)
+            total = weights.sum(axis=1)
+            # KL = sum(p * (log p - log q)), with log p = shifted - log(sum of exp(shifted)).
+            apart = np.einsum("ij,ij->i", weights, theirs - ours) / total
+            our_scale, their_scale = np.log(np.exp(ours).sum(axis=1)), np.log(total)
+            self._divergences.append(np.maximum(apart - their_scale + our_scale, 0))
+            self._nats.append(our_scale - ours[rows, next_ids])
+            self._reference_nats.append(their_scale - theirs[rows, next_ids])
         self._same.append(logits.argmax(axis=1) == reference.argmax(axis=1))
 
     @property
@@ -88,12 +92,11 @@ class Comparison:
         )
 
 
-def log_softmax(logits: F32) -> F64:
-    """float64 [T, vocabulary]"""
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return shifted
+def _shifted(logits: F32) -> F64:
+    """float64 [T, vocabulary] with the largest of each row at 0."""
+    values = logits.astype(np.float64)
+    values -= values.max(axis=1, keepdims=True)
+    return values
 
 
 def _chunks(num_rows: int, vocab_size: int) -> Iterator[slice]:
