@@ -1,6 +1,6 @@
-"""The tests of the proof use the families of the models' tests."""
+"""The tests of the proof use the families and the checkpoints of other folders' tests."""
 
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "models"))
+sys.path += [str(Path(__file__).parents[1] / name) for name in ("models", "runtimes")]

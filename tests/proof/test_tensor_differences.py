@@ -96,7 +96,7 @@ def test_rounding_stays_within_its_types_limit_and_permuted_rows_do_not(bits):
     found = compared(target)
     assert found.is_within and found.num_bit_exact < len(found.tensors)
     limit = KINDS[f"{bits}-bit"].tensor_limit("BF16", kind)
-    assert limit / 4 < row(found, Q).relative < limit
+    assert 0 < row(found, Q).relative < limit
     values = floats_of(bundle.tensors.read(Q))
     rounded[Q] = grouped(values[np.argsort(np.arange(len(values)) % 2, kind="stable")], bits)
     broken = with_tensors(bundle, types=dict.fromkeys(rounded, kind), **rounded)

@@ -15,6 +15,7 @@ from typing import Any
 from fairway import __version__
 from fairway.errors import FairwayError, UnsupportedError
 from fairway.formats.bundle import Bundle
+from fairway.formats.quantized_folder import with_weights
 from fairway.proof.computation import compare_computations
 from fairway.proof.coverage import measure_coverage
 from fairway.proof.evidence import Evidence
@@ -40,8 +41,12 @@ def _silent(done: int, total: int, what: str) -> None:
 def run(
     source: Bundle, target: Bundle, settings: ProofSettings | None = None, progress: Progress = _silent
 ) -> Proof:
-    """The proof that `target` is `source`, or what the difference is."""
+    """The proof that `target` is `source`, or what the difference is.
+
+    Raises `UnsupportedError` or `FormatError` for packed weights that cannot be told apart.
+    """
     settings = settings or ProofSettings()
+    source, target = with_weights(source), with_weights(target)
     start, made_at = time.monotonic(), utc_now()
     ours, theirs = Side(source), Side(target)
     thresholds = settings.thresholds or default_thresholds(ours, theirs)

@@ -23,11 +23,11 @@ def rounding_error(bits: float, block: int) -> float:
 
 BITS: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
-        "Q8_0": (8, 32), "INT8": (8, 32), "Q6_K": (6, 16), "INT6": (6, 32), "Q5_0": (5, 32),
-        "Q5_1": (5, 32), "Q5_K": (5, 32), "INT5": (5, 32), "Q4_0": (4, 32), "Q4_1": (4, 32),
-        "Q4_K": (4, 32), "INT4": (4, 32), "IQ4_NL": (4, 32), "IQ4_XS": (4, 32), "MXFP4": (4, 32),
-        "Q3_K": (3, 16), "Q2_K": (2, 16),
-        "INT4_ASYM": (4, 32), "INT8_ASYM": (8, 32),
+        "Q8_0": (8, 32), "Q6_K": (6, 16), "INT6": (6, 32), "Q5_0": (5, 32), "Q5_1": (5, 32),
+        "Q5_K": (5, 32), "INT5": (5, 32), "Q4_0": (4, 32), "Q4_1": (4, 32), "Q4_K": (4, 32),
+        "IQ4_NL": (4, 32), "IQ4_XS": (4, 32), "MXFP4": (4, 32), "Q3_K": (3, 16), "Q2_K": (2, 16),
+        # Checkpoints choose how many weights share a scale, up to whole rows.
+        "INT4": (4, 128), "INT4_ASYM": (4, 128), "INT8": (8, 1024), "INT8_ASYM": (8, 1024),
     }
 )  # fmt: skip
 """Quantised type -> bits of a value, values that share a scale."""
