@@ -70,7 +70,7 @@ def test_inspect_says_what_it_is_and_that_the_adapter_is_apart(write, tmp_path):
     result = CliRunner().invoke(inspect, [model, "--json"])
     found = json.loads(result.stdout)
     assert found["has_chat_template"]
-    assert "puts the adapter a on its model" in found["cannot_run"]
+    assert "puts the adapter a on" in found["cannot_run"]
 
 
 def test_an_adapter_of_another_kind_is_named(write, tmp_path):

@@ -19,9 +19,13 @@ from model_cases import CASES
 from model_folders import LLAMA, converted, make_folder
 from tiny_models import Session
 
+from fairway.formats.lora import Adapter, LoraLayer
+from fairway.formats.lora_gguf import write_gguf_adapter
+from fairway.formats.lora_peft import write_peft
 from fairway.formats.open import open_bundle
 from fairway.kernels.reference import ReferenceBackend
 from fairway.models.loader import load_model
+from fairway.tensors import DenseTensor
 from fairway.text.loader import load_tokenizer
 
 BINARIES = Path(os.environ.get("FAIRWAY_LLAMA_CPP", "/nowhere"))
@@ -50,13 +54,13 @@ NUM_TOKENS = 24
 
 
 @contextmanager
-def server(model: Path):
+def server(model: Path, *more: str):
     """llama-server on a free port; gives a function that asks it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [BINARIES / "llama-server", "-m", model, "--port", str(port), "-t", "2", "-c", "64", "-np", "1"]
-    command += ["--no-warmup", "-fa", "off", "--cache-type-k", "f32", "--cache-type-v", "f32"]
+    command += ["--no-warmup", "-fa", "off", "--cache-type-k", "f32", "--cache-type-v", "f32", *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
 
         def ask(path: str, body: dict) -> dict:
@@ -134,6 +138,38 @@ def test_token_ids_are_the_same(tmp_path, vocabulary):
         for text in STRINGS:
             body = {"content": text, "add_special": True, "parse_special": True}
             assert ask("/tokenize", body)["tokens"] == tokenizer.encode(text), text
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2"])
+def test_adapters_are_added_alike(name, tmp_path):
+    """Our GGUF adapter on the base in llama.cpp, and the merged model in our engine."""
+    [family] = [each for each in sorted(FAMILIES) if each.split("-")[0] == name][:1]
+    source = make_folder(tmp_path / "model", FAMILIES[family] | OWN)
+    adapter = random_adapter(open_bundle(source))
+    write_peft(adapter, tmp_path / "adapter")
+    write_gguf_adapter(adapter, tmp_path / "adapter.gguf", open_bundle(source).config)
+    converted(source, "gguf", tmp_path / "model.gguf")
+    converted(source, "safetensors", tmp_path / "merged", adapters=(tmp_path / "adapter",))
+    with server(tmp_path / "model.gguf", "--lora", str(tmp_path / "adapter.gguf")) as ask:
+        theirs = their_tokens(ask, PROMPT, NUM_TOKENS)
+    assert theirs == our_tokens(tmp_path / "merged", PROMPT, NUM_TOKENS)
+    assert theirs != our_tokens(source, PROMPT, NUM_TOKENS)
+
+
+def random_adapter(base) -> Adapter:
+    """On every linear layer inside the blocks, strong enough to change what is said."""
+    numbers = np.random.default_rng(0)
+    layers = {}
+    for name, info in base.tensors.infos.items():
+        if len(info.shape) == 2 and (".layers." in name or ".h." in name):
+            shape = info.shape[::-1] if ".h." in name else info.shape
+            a, b = (
+                numbers.standard_normal(size).astype(np.float32) for size in ((4, shape[1]), (shape[0], 4))
+            )
+            layers[name.removesuffix(".weight")] = LoraLayer(
+                DenseTensor("f32", a), DenseTensor("f32", b / 20), 8.0
+            )
+    return Adapter("random", None, layers)
 
 
 @pytest.mark.parametrize("name", ["babyllama", "stories260k"])

@@ -4,10 +4,18 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pytest
+from model_folders import converted, make_folder
+
 import fairway
 from fairway.convert.modelfile import write_modelfile
+from fairway.errors import UnsupportedError
 from fairway.formats.bundle import GenerationDefaults, Preset
+from fairway.formats.lora import Adapter, LoraLayer
+from fairway.formats.lora_peft import write_peft
 from fairway.formats.open import open_bundle
+from fairway.tensors import DenseTensor
 from fairway.text.loader import load_template, load_tokenizer
 
 BUILTIN = Path(fairway.__file__).parent / "builtin"
@@ -75,3 +83,59 @@ def test_presets_without_a_tokenizer_are_written_too(tmp_path):
     written = write_modelfile(bundle, tmp_path / "Modelfile", BUILTIN)
     assert written.modelfile.parameters["seed"] == ["3"]
     assert written.modelfile.parameters["stop"] == ["a"]
+
+
+def test_the_hop_makes_a_gguf_file_and_the_modelfile_that_names_it(tmp_path):
+    source = make_folder(tmp_path / "source", vocabulary="spm")
+    published = converted(source, "modelfile", tmp_path / "out", type="Q8_0")
+    assert sorted(path.name for path in published.path.iterdir()) == [
+        "Modelfile",
+        "fairway.json",
+        "model.gguf",
+    ]
+    again = open_bundle(published.path / "Modelfile")
+    assert again.container == "gguf"
+    assert prompt(again) == "<s>" + prompt(open_bundle(source))
+    assert "# Ollama puts <s> before every prompt" in (published.path / "Modelfile").read_text()
+    assert again.generation == open_bundle(source).generation
+    assert {info.type for info in again.tensors.infos.values()} == {"Q8_0", "F32"}
+
+
+def test_the_hop_merges_adapters_first(tmp_path):
+    source = make_folder(tmp_path / "source", vocabulary="spm")
+    base = open_bundle(source)
+    name = "model.layers.0.self_attn.q_proj"
+    ones = LoraLayer(
+        DenseTensor("f32", np.ones((1, 64), np.float32)),
+        DenseTensor("f32", np.ones((64, 1), np.float32)),
+        2.0,
+    )
+    write_peft(Adapter("mine", None, {name: ones}), tmp_path / "mine")
+    converted(source, "gguf", tmp_path / "out.gguf", type="F32", adapters=(tmp_path / "mine",))
+    again = open_bundle(tmp_path / "out.gguf")
+    before, after = (each.tensors.read(f"{name}.weight").values for each in (base, again))
+    assert np.array_equal(after, before + np.float32(2))
+    assert [step.hop for step in again.lineage.steps] == ["merge adapter", "huggingface -> gguf"]
+
+
+def test_a_gguf_file_gets_a_modelfile_too(tmp_path):
+    converted(make_folder(tmp_path / "source", vocabulary="spm"), "gguf", tmp_path / "model-F32.gguf")
+    published = converted(tmp_path / "model-F32.gguf", "modelfile", tmp_path / "out")
+    again = open_bundle(published.path / "Modelfile")
+    assert again.tensors.infos == open_bundle(tmp_path / "model-F32.gguf").tensors.infos
+    with pytest.raises(UnsupportedError, match="is merged into a Hugging Face folder"):
+        converted(tmp_path / "model-F32.gguf", "gguf", tmp_path / "x.gguf", adapters=(tmp_path / "mine",))
+
+
+def test_a_modelfile_is_a_source_like_its_model(tmp_path):
+    make_folder(tmp_path / "source", vocabulary="spm")
+    (tmp_path / "Modelfile").write_text(
+        "FROM ./source\nSYSTEM Be brief.\nTEMPLATE {{ .System }}: {{ .Prompt }}\n"
+    )
+    published = converted(tmp_path / "Modelfile", "modelfile", tmp_path / "out")
+    again = open_bundle(published.path / "Modelfile")
+    assert (again.preset.system, again.preset.ollama_template) == (
+        "Be brief.",
+        "{{ .System }}: {{ .Prompt }}",
+    )
+    assert prompt(again) == prompt(open_bundle(tmp_path / "Modelfile"))

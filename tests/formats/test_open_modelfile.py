@@ -114,7 +114,7 @@ def test_what_it_says_is_part_of_the_content(folder, write):
 def test_an_adapter_has_to_be_merged_first(folder, write):
     path = write(f"FROM {folder}\nADAPTER ./{folder.name}/model.safetensors\n")
     assert open_bundle(path, complete=False).preset.adapters[0].name == "model.safetensors"
-    with pytest.raises(UnsupportedError, match=r"adapter model\.safetensors on its model"):
+    with pytest.raises(UnsupportedError, match=r"puts the adapter model\.safetensors on"):
         open_bundle(path)
 
 

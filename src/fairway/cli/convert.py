@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fairway.convert.publish import Published
     from fairway.convert.settings import ConvertSettings
 
-FORMATS = ("safetensors", "gguf")
+FORMATS = ("safetensors", "gguf", "modelfile")
 
 
 @click.command(context_settings=HELP)
@@ -27,6 +27,8 @@ FORMATS = ("safetensors", "gguf")
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write. [default: named after SOURCE]")
 @click.option("--max-shard-size", default="5GB", help="Safetensors are split into files of this size.")
+@click.option("--adapter", "adapters", multiple=True, type=click.Path(path_type=Path),
+              help="Merge this LoRA adapter first: PEFT's folder or a GGUF file.")  # fmt: skip
 @click.option("--weights-only", is_flag=True, help="Accept tensors without config and tokenizer.")
 @click.option("--accept", metavar="REASON", help="Publish although a check fails; recorded with your name.")
 @click.option("--force", is_flag=True, help="Replace what is there.")
@@ -45,6 +47,7 @@ def convert(source: str, dry_run: bool, as_json: bool, **flags: Any) -> None:  #
         out=flags["out"],
         force=flags["force"],
         max_shard_bytes=parse_size(flags["max_shard_size"]),
+        adapters=flags["adapters"],
         weights_only=flags["weights_only"],
         accept=flags["accept"],
     )

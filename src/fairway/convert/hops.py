@@ -19,6 +19,8 @@ from typing import Any, TypeAlias
 
 from fairway.convert.from_gguf import gguf_to_folder, gguf_to_gguf
 from fairway.convert.job import Conversion
+from fairway.convert.merge_lora import with_adapters
+from fairway.convert.modelfile import to_modelfile
 from fairway.convert.preflight import check_disk, check_source, check_target
 from fairway.convert.prove import gather
 from fairway.convert.publish import Published, publish
@@ -72,6 +74,7 @@ HOPS = (
     Hop(FLOAT_FOLDERS, "gguf", is_folder=False, prepare=huggingface_to_gguf),
     Hop(("gguf",), "safetensors", is_folder=True, prepare=gguf_to_folder),
     Hop(("gguf",), "gguf", is_folder=False, prepare=gguf_to_gguf),
+    Hop((*FLOAT_FOLDERS, "gguf"), "modelfile", is_folder=True, prepare=to_modelfile),
 )
 TARGETS = tuple(dict.fromkeys(hop.target for hop in HOPS))
 
@@ -97,9 +100,10 @@ def prepare(bundle: Bundle, settings: ConvertSettings, name: str | None = None) 
 
     `name` is what the source is called, where its path does not say so (a hub's cache).
     """
+    bundle = _with_adapters(bundle, settings)
     check_source(bundle, settings)
     hop = find_hop(bundle, settings.to)
-    name = name or source_name(bundle)
+    name = "-".join([name or source_name(bundle), *(path.stem for path in settings.adapters)])
     target = settings.out or Path(default_name(name, settings, is_folder=hop.is_folder))
     target = target.expanduser()
     check_target(bundle, target, force=settings.force)
@@ -110,6 +114,17 @@ def prepare(bundle: Bundle, settings: ConvertSettings, name: str | None = None) 
     )
     check_disk(conversion)
     return conversion
+
+
+def _with_adapters(bundle: Bundle, settings: ConvertSettings) -> Bundle:
+    """Merged in float32 where the output is rounded anyway, so that nothing is rounded twice."""
+    named = (*settings.adapters, *(bundle.preset.adapters if bundle.preset else ()))
+    if named and bundle.container == "gguf":
+        raise UnsupportedError(
+            f"{bundle.path} is a GGUF file, and an adapter is merged into a Hugging Face folder.",
+            hint="Make one of it first: fairway convert MODEL --to safetensors.",
+        )
+    return with_adapters(bundle, settings.adapters, None if settings.type == STORED else "F32")
 
 
 def _choices(settings: ConvertSettings) -> dict[str, Any]:

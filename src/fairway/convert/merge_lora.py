@@ -9,7 +9,7 @@ again unasked; merging into a quantised model is what ruins adapters.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,14 +63,12 @@ def merged(
     )
 
 
-def with_adapters(bundle: Bundle) -> Bundle:
-    """A Modelfile's model with the adapters that it names; any other bundle as it is."""
-    if bundle.preset is None or not bundle.preset.adapters:
-        return bundle
-    model = bundle
-    for path in bundle.preset.adapters:
-        model = merged(model, open_adapter(path, model))
-    return replace(model, preset=replace(bundle.preset, adapters=()))
+def with_adapters(bundle: Bundle, more: Sequence[Path] = (), stored_type: str | None = None) -> Bundle:
+    """The model with the adapters that its Modelfile names, and `more`; as it is where there are none."""
+    preset = bundle.preset
+    for path in (*(preset.adapters if preset else ()), *more):
+        bundle = merged(bundle, open_adapter(path, bundle), stored_type=stored_type)
+    return bundle if preset is None else replace(bundle, preset=replace(preset, adapters=()))
 
 
 def _lineage(base: Bundle, adapter: Adapter) -> Lineage:

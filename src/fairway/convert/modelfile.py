@@ -6,18 +6,23 @@ The template is the one that the bundle came with, else one with the behaviour o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fairway.convert.from_gguf import gguf_to_gguf
+from fairway.convert.job import Conversion
+from fairway.convert.settings import ConvertSettings
+from fairway.convert.to_gguf import huggingface_to_gguf
 from fairway.errors import UnsupportedError
 from fairway.formats.atomic import atomic_file
 from fairway.formats.bundle import Bundle, Preset
-from fairway.formats.modelfile import Instruction, Modelfile, modelfile_text
+from fairway.formats.modelfile import FILE_NAME, Instruction, Modelfile, modelfile_text
 from fairway.formats.open_modelfile import GENERATION, PRESET
-from fairway.text.go_from_jinja import GoSource, go_from_jinja
+from fairway.text.go_from_jinja import go_from_jinja
 from fairway.text.loader import load_template, load_tokenizer
 from fairway.text.tokenizer import Tokenizer
 
+GGUF_NAME = "model.gguf"
 MAX_STOPS = 16
 
 
@@ -36,10 +41,29 @@ def write_modelfile(bundle: Bundle, path: Path, model: Path | str | None = None)
     A chat template that Go cannot express is left out with a note: the GGUF file still carries it.
     """
     modelfile, notes = modelfile_of(bundle, _from(bundle, path, model))
-    comments = "".join(f"# {' '.join(note.split())}\n" for note in notes)
     with atomic_file(path) as file:
-        file.write((comments + modelfile_text(modelfile)).encode("utf-8"))
+        file.write(_with_notes(modelfile, notes))
     return Written(path, modelfile, notes)
+
+
+def _with_notes(modelfile: Modelfile, notes: tuple[str, ...]) -> bytes:
+    """Notes are comments above the instructions; whatever is in them stays on their lines."""
+    comments = "".join(f"# {' '.join(note.split())}\n" for note in notes)
+    return (comments + modelfile_text(modelfile)).encode("utf-8")
+
+
+def to_modelfile(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
+    """The hop: a folder with a GGUF file of the wanted type and the Modelfile that names it."""
+    to_gguf = gguf_to_gguf if bundle.container == "gguf" else huggingface_to_gguf
+    conversion = to_gguf(bundle, settings, target / GGUF_NAME)
+    modelfile, notes = modelfile_of(bundle, f"./{GGUF_NAME}")
+    return replace(
+        conversion,
+        target=target,
+        is_folder=True,
+        sidecars={FILE_NAME: _with_notes(modelfile, notes)},
+        notes=conversion.notes + notes,
+    )
 
 
 def modelfile_of(bundle: Bundle, model: str) -> tuple[Modelfile, tuple[str, ...]]:
@@ -60,7 +84,7 @@ def modelfile_of(bundle: Bundle, model: str) -> tuple[Modelfile, tuple[str, ...]
 
 def _from(bundle: Bundle, path: Path, model: Path | str | None) -> str:
     """Relative to the Modelfile where it lies beside or below it."""
-    target = Path(model if model is not None else bundle.sources[0].path if bundle.preset else bundle.path)
+    target = Path(bundle.path if model is None else model)
     try:
         return f"./{target.resolve().relative_to(path.resolve().parent)}"
     except ValueError:
@@ -74,11 +98,15 @@ def _template(bundle: Bundle, tokenizer: Tokenizer | None) -> tuple[str | None, 
         return None, ()
     bos = tokenizer.bos_token_id
     written_by_ollama = tokenizer.token_text(bos) if bos is not None and tokenizer.adds_bos else ""
+    template = load_template(bundle.chat_template, tokenizer)
     try:
-        found = go_from_jinja(load_template(bundle.chat_template, tokenizer), bos=written_by_ollama)
+        found = go_from_jinja(template, bos=written_by_ollama)
     except UnsupportedError as error:
-        found = GoSource("", (error.message,))
-    return found.source or None, found.notes
+        return None, (error.message,)
+    if not template.render([{"role": "user", "content": "Hello"}]).startswith(written_by_ollama):
+        added = f"Ollama puts {written_by_ollama} before every prompt, the model's own template does not."
+        return found.source, (*found.notes, added)
+    return found.source, found.notes
 
 
 def _parameters(bundle: Bundle, preset: Preset) -> list[Instruction]:

@@ -27,6 +27,8 @@ class ConvertSettings:
     force: bool = False
     """Replace a target that exists."""
     max_shard_bytes: int = 5 * 10**9
+    adapters: tuple[Path, ...] = ()
+    """LoRA adapters to merge first, in order."""
     weights_only: bool = False
     """Convert tensors that come without config and tokenizer."""
     requantize: bool = False

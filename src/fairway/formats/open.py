@@ -182,7 +182,7 @@ def obstacle(bundle: Bundle) -> FairwayError | None:
     """Why this model cannot answer as it lies there, or None."""
     if bundle.preset is not None and bundle.preset.adapters:
         return UnsupportedError(
-            f"{bundle.path} puts the adapter {bundle.preset.adapters[0].name} on its model.",
+            f"The Modelfile puts the adapter {bundle.preset.adapters[0].name} on {bundle.path}.",
             hint="fairway run and up merge it when they load the model.",
         )
     if _is_adapter(bundle):

@@ -50,7 +50,6 @@ def modelfile_bundle(path: Path, open_model: Callable[[Path], Bundle]) -> Bundle
     return replace(
         bundle,
         name=path.resolve().parent.name if path.name == FILE_NAME else path.stem,
-        path=path,
         chat_template=bundle.chat_template if template is None else _as_jinja(template),
         generation=_generation(bundle.generation, stated),
         licence=_licence(modelfile) or bundle.licence,
