@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from fairway.cli import bench_limits
 from fairway.cli import main as cli
-from fairway.kernels import machine_limits
 from fairway.kernels.machine_limits import MachineLimits
 
 FLAGS = ["--prompt", "20", "--generate", "4", "--repeat", "1"]
@@ -29,7 +29,7 @@ def test_over_http(capsys):
 
 def test_limits_stand_beside_each_phase(capsys, monkeypatch):
     machine = MachineLimits(2, memory_bytes_per_s=1e15, int8_ops_per_s=1e18, f32_ops_per_s=1e18)
-    monkeypatch.setattr(machine_limits, "measure_limits", lambda isa, threads: machine)
+    monkeypatch.setattr(bench_limits, "measure_limits", lambda *_: machine)
     (row,) = json.loads(bench(capsys, "--batch", "2", "--json", "--limits"))
     assert row["limits"]["memory_bytes_per_s"] == 1e15
     assert 0 < row["decode_share"]["bytes_per_s"] < 1e15

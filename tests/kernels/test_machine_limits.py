@@ -5,14 +5,12 @@ import pytest
 from fairway.errors import UnsupportedError
 from fairway.kernels import machine_limits
 from fairway.kernels.extension import native_isas
-from fairway.kernels.machine_limits import measure_limits
+from fairway.kernels.machine_limits import MachineLimits, measure_limits
 
 
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(machine_limits, "READ_BYTES", 4 << 20)
-    monkeypatch.setattr(machine_limits, "READ_PASSES", 2)
-    monkeypatch.setattr(machine_limits, "PRODUCT_PASSES", 2)
 
 
 @pytest.mark.parametrize("isa", native_isas())
@@ -27,3 +25,9 @@ def test_every_rate_is_measured_with_every_instruction_set(quick, isa):
 def test_the_reference_has_no_limits_worth_measuring():
     with pytest.raises(UnsupportedError, match="measured with native kernels"):
         measure_limits("reference")
+
+
+def test_between_two_measurements_lies_their_mean():
+    before, after = MachineLimits(2, 10.0, 4.0, 2.0, 6.0), MachineLimits(2, 30.0, 8.0, 2.0, None)
+    assert before.mean(before) == before
+    assert before.mean(after) == MachineLimits(2, 20.0, 6.0, 2.0, None)

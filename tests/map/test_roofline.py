@@ -47,3 +47,8 @@ def test_a_share_is_the_least_time_over_the_time_taken():
     assert share.ops_per_s == 150e9
     assert share.memory_share == pytest.approx(0.25)
     assert share.products_share == pytest.approx((0.25 + 0.2) / 2)
+
+
+def test_the_median_of_shares_is_that_of_each_number():
+    shares = [Share(1.0, 30.0, 0.2, 0.9), Share(2.0, 10.0, 0.1, 0.8), Share(9.0, 20.0, 0.3, 0.1)]
+    assert Share.median(shares) == Share(2.0, 20.0, 0.2, 0.8)

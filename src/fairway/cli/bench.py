@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ from fairway.cli.screen import Screen, screen_for
 from fairway.errors import UsageError
 
 if TYPE_CHECKING:
+    from fairway.cli.bench_limits import Machine, Shares
     from fairway.kernels.machine_limits import MachineLimits
-    from fairway.map.measure import Measured, Prompts, Spread, Workload
+    from fairway.map.measure import Measured, Prompts, Rates, Spread, Workload
     from fairway.map.settings import PlanSettings
     from fairway.runtimes.loading import Loaded
 
@@ -57,7 +58,7 @@ def bench(model: str | None, batch: tuple[int, ...], **flags: Any) -> None:  # n
     Every figure is the median of several runs with prompts that were never seen before. MODEL may
     also be random:qwen2.5-0.5b: that shape with random weights.
     """
-    from fairway.cli.bench_limits import Shares, print_shares
+    from fairway.cli.bench_limits import print_shares
     from fairway.map.measure import Workload
     from fairway.runtimes.loading import load_engine
 
@@ -69,9 +70,8 @@ def bench(model: str | None, batch: tuple[int, ...], **flags: Any) -> None:  # n
         click.echo("\n".join(f"  {name.ljust(9)}{text}" for name, text in planned.plan.lines()), err=True)
     with screen.step("Prepared the weights") as progress:
         loaded = load_engine(planned.bundle, planned.plan.native_options(planned.name), progress, screen.note)
-    limits = _limits(loaded, screen) if flags["limits"] else None
-    measured = list(_measure(loaded, workloads, flags["repeat"], flags["http"], screen))
-    shares = [] if limits is None else [Shares.of(each, loaded, limits) for each in measured]
+    machine = _machine(loaded, screen) if flags["limits"] else None
+    measured, shares = _measure(loaded, workloads, flags, machine, screen)
     if as_json:
         rows = [each.to_dict() for each in measured]
         for row, share in zip(rows, shares, strict=False):
@@ -79,8 +79,8 @@ def bench(model: str | None, batch: tuple[int, ...], **flags: Any) -> None:  # n
         click.echo(json.dumps(rows, indent=1))
         return
     _print(measured)
-    if limits is not None:
-        print_shares(limits, shares)
+    if machine is not None:
+        print_shares(machine.limits, shares)
 
 
 def _plan(model: str | None, settings: PlanSettings, screen: Screen) -> Planned:
@@ -99,37 +99,56 @@ def _roomy(settings: PlanSettings, workloads: Sequence[Workload]) -> PlanSetting
     return replace(settings, max_sequences=max(settings.max_sequences, *(each.batch for each in workloads)))
 
 
-def _limits(loaded: Loaded, screen: Screen) -> MachineLimits:
-    from fairway.kernels.machine_limits import measure_limits
+def _machine(loaded: Loaded, screen: Screen) -> Machine:
+    from fairway.cli.bench_limits import Machine
 
     with screen.step("Measured the machine"):
-        return measure_limits(loaded.options.isa, loaded.options.threads)
+        return Machine(loaded.options.isa, loaded.options.threads)
 
 
 def _measure(
-    loaded: Loaded, workloads: Sequence[Workload], repeat: int, http: bool, screen: Screen
-) -> Iterator[Measured]:
-    """Offline first, then (the engine changes hands) over HTTP."""
+    loaded: Loaded,
+    workloads: Sequence[Workload],
+    flags: Mapping[str, Any],
+    machine: Machine | None,
+    screen: Screen,
+) -> tuple[list[Measured], list[Shares]]:
+    """Offline first, beside the machine where it is wanted, then (the engine changes hands) over HTTP."""
+    from fairway.cli.bench_limits import Shares
     from fairway.map.measure import Measured, Prompts
 
-    prompts = Prompts(loaded.model.vocab_size)
+    prompts, repeat = Prompts(loaded.model.vocab_size), flags["repeat"]
     _check_sizes(loaded, workloads)
-    rates = [_offline(loaded, work, repeat, prompts, screen) for work in workloads]
-    if http:
+    rates, shares = [], []
+    for work in workloads:
+        seen, limits = _offline(loaded, work, repeat, prompts, machine, screen)
+        rates.append(_rates(seen))
+        if machine is not None:
+            shares.append(Shares.of(work, list(zip(seen, limits, strict=True)), loaded, machine))
+    if flags["http"]:
         over_http = _over_http(loaded, workloads, repeat, prompts, screen)
         rates = [before | after for before, after in zip(rates, over_http, strict=True)]
-    for work, each in zip(workloads, rates, strict=True):
-        yield Measured(work, each)
+    return [Measured(work, each) for work, each in zip(workloads, rates, strict=True)], shares
 
 
-def _offline(loaded: Loaded, work: Workload, repeat: int, prompts: Prompts, screen: Screen) -> dict[str, Any]:
-    from fairway.map.measure import Spread, measure_engine
+def _offline(
+    loaded: Loaded, work: Workload, repeat: int, prompts: Prompts, machine: Machine | None, screen: Screen
+) -> tuple[list[Rates], list[MachineLimits]]:
+    from fairway.map.measure import measure_engine
 
+    seen, limits = [], []
     with screen.step(f"Measured batch {work.batch}") as progress:
-        seen = []
         for done in range(repeat):
             progress(done, repeat, "")
             seen.append(measure_engine(loaded.engine, work, prompts))
+            if machine is not None:
+                limits.append(machine.since_last())
+    return seen, limits
+
+
+def _rates(seen: Sequence[Rates]) -> dict[str, Spread]:
+    from fairway.map.measure import Spread
+
     return {
         "prefill_tokens_per_s": Spread.of([each.prefill for each in seen]),
         "decode_tokens_per_s": Spread.of([each.decode for each in seen]),

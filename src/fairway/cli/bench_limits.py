@@ -9,15 +9,30 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fairway.kernels.machine_limits import MachineLimits
-from fairway.map.measure import Measured
+from fairway.kernels.machine_limits import QUICK_PASSES, MachineLimits, measure_limits
+from fairway.map.measure import Rates, Workload
 from fairway.map.roofline import PassWork, Share
 from fairway.runtimes.loading import Loaded
 
 LEGEND = (
-    "Weight bytes and matrix products only, as a share of the limit; attention and all else is the rest.\n"
+    "Weight bytes and matrix products only, as a share of the limit at that moment; attention and all else is "
+    "the rest.\n"
     "Decoding one stream is bound by memory, prefill and large batches by products."
 )
+
+
+class Machine:
+    """What the machine can do, measured again after every measurement of the engine."""
+
+    def __init__(self, isa: str, threads: int | None) -> None:
+        self._isa, self._threads = isa, threads
+        self.limits = measure_limits(isa, threads)
+        self._last = self.limits
+
+    def since_last(self) -> MachineLimits:
+        """Its limits while something ran: the mean of what they were before and are after."""
+        before, self._last = self._last, measure_limits(self._isa, self._threads, QUICK_PASSES)
+        return before.mean(self._last)
 
 
 @dataclass(frozen=True)
@@ -30,15 +45,21 @@ class Shares:
     limits: MachineLimits
 
     @classmethod
-    def of(cls, measured: Measured, loaded: Loaded, limits: MachineLimits) -> Shares:
-        work, passes = measured.workload, PassWork.of(loaded.model.program)
+    def of(
+        cls, work: Workload, seen: Sequence[tuple[Rates, MachineLimits]], loaded: Loaded, machine: Machine
+    ) -> Shares:
+        """The median of several measurements, each beside the limits of its own time."""
+        passes = PassWork.of(loaded.model.program)
         chunk = min(loaded.options.max_tokens_per_step, work.batch * work.prompt)
-        prefill_s = chunk / measured.rates["prefill_tokens_per_s"].median
-        decode_s = work.batch / measured.rates["decode_tokens_per_s"].median
-        prefill = passes.step(chunk, max(1, chunk // work.prompt))
-        decode = passes.step(work.batch, work.batch)
+        prefill, decode = (
+            passes.step(chunk, max(1, chunk // work.prompt)),
+            passes.step(work.batch, work.batch),
+        )
         return cls(
-            work.batch, Share.of(prefill, prefill_s, limits), Share.of(decode, decode_s, limits), limits
+            work.batch,
+            Share.median([Share.of(prefill, chunk / rates.prefill, limits) for rates, limits in seen]),
+            Share.median([Share.of(decode, work.batch / rates.decode, limits) for rates, limits in seen]),
+            machine.limits,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from fairway.kernels.cores import allowed_cores
 from fairway.kernels.extension import native, native_isas
 
 READ_BYTES = 256 << 20
-READ_PASSES = 300
-PRODUCT_PASSES = 300
+PASSES = 300
+QUICK_PASSES = 60
+"""Enough to see what the machine gives at the moment; neighbours can halve it for seconds."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,22 @@ class MachineLimits:
     def to_dict(self) -> dict[str, float | None]:
         return asdict(self)
 
+    def mean(self, other: MachineLimits) -> MachineLimits:
+        """Between two measurements of one machine."""
+        bf16 = None
+        if self.bf16_ops_per_s is not None and other.bf16_ops_per_s is not None:
+            bf16 = (self.bf16_ops_per_s + other.bf16_ops_per_s) / 2
+        return MachineLimits(
+            threads=self.threads,
+            memory_bytes_per_s=(self.memory_bytes_per_s + other.memory_bytes_per_s) / 2,
+            int8_ops_per_s=(self.int8_ops_per_s + other.int8_ops_per_s) / 2,
+            f32_ops_per_s=(self.f32_ops_per_s + other.f32_ops_per_s) / 2,
+            bf16_ops_per_s=bf16,
+        )
 
-def measure_limits(isa: str = "auto", threads: int | None = None) -> MachineLimits:
-    """Takes a second or two, and 256 MiB. Raises `UnsupportedError` where no native kernels run."""
+
+def measure_limits(isa: str = "auto", threads: int | None = None, passes: int = PASSES) -> MachineLimits:
+    """Takes a second or two with `PASSES`, and 256 MiB. Raises `UnsupportedError` where no native kernels run."""
     known = native_isas()
     if not known or (isa != "auto" and isa not in known):
         raise UnsupportedError(
@@ -42,10 +56,10 @@ def measure_limits(isa: str = "auto", threads: int | None = None) -> MachineLimi
         )
     isa = known[0] if isa == "auto" else isa
     team = native.Team(threads or allowed_cores())
-    rates = {name: native.product_rate(team, isa, name, PRODUCT_PASSES) for name in ("int8", "bf16", "f32")}
+    rates = {name: native.product_rate(team, isa, name, passes) for name in ("int8", "bf16", "f32")}
     return MachineLimits(
         threads=team.size,
-        memory_bytes_per_s=native.reading_rate(team, isa, READ_BYTES, READ_PASSES),
+        memory_bytes_per_s=native.reading_rate(team, isa, READ_BYTES, passes),
         int8_ops_per_s=rates["int8"],
         f32_ops_per_s=rates["f32"],
         bf16_ops_per_s=rates["bf16"] or None,

@@ -7,7 +7,9 @@ that was taken.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass
 
 from fairway.kernels.machine_limits import MachineLimits
 from fairway.kernels.program import Linear, Program
@@ -83,6 +85,11 @@ class Share:
             memory_share=work.weight_bytes / limits.memory_bytes_per_s / seconds,
             products_share=least_s / seconds,
         )
+
+    @classmethod
+    def median(cls, shares: Sequence[Share]) -> Share:
+        """Of each number by itself."""
+        return cls(*(statistics.median(values) for values in zip(*map(astuple, shares), strict=True)))
 
     def to_dict(self) -> dict[str, float]:
         return {name: round(value, 4) for name, value in asdict(self).items()}
