@@ -15,8 +15,8 @@ from fairway.map.roofline import PassWork, Share
 from fairway.runtimes.loading import Loaded
 
 LEGEND = (
-    "Weight bytes and matrix products only, as a share of the limit at that moment; attention and all else is "
-    "the rest.\n"
+    "Weight bytes and matrix products only, as a share of the limit at that moment; attention and "
+    "all else is the rest.\n"
     "Decoding one stream is bound by memory, prefill and large batches by products."
 )
 

@@ -47,7 +47,7 @@ class MachineLimits:
 
 
 def measure_limits(isa: str = "auto", threads: int | None = None, passes: int = PASSES) -> MachineLimits:
-    """Takes a second or two with `PASSES`, and 256 MiB. Raises `UnsupportedError` where no native kernels run."""
+    """Takes a second or two, and 256 MiB. Raises `UnsupportedError` where no native kernels run."""
     known = native_isas()
     if not known or (isa != "auto" and isa not in known):
         raise UnsupportedError(
