@@ -43,6 +43,7 @@ def test_permuted_rows_are_bisected_to_their_tensor():
     assert departure.error > 0.5
     assert [row.name for row in proof.evidence.tensors.beyond] == [f"{Q}.weight"]
     assert Q in proof.verdict["layers"].figure
+    assert f"the cause: {Q}.weight differs" in proof.verdict["layers"].details
 
 
 def test_only_the_broken_layer_errs_on_the_sources_own_states():
@@ -68,6 +69,7 @@ def test_a_wrong_epsilon_is_named_with_both_values():
     assert "eps 1e-05 became 0.05" in proof.verdict["computation"].details[0]
     departure = proof.evidence.layers.departure
     assert (departure.stage, departure.step) == ("layer 0", "model.layers.0.input_layernorm")
+    assert "the cause: eps 1e-05 became 0.05" in proof.verdict["layers"].details
 
 
 def test_a_wrong_rope_departs_where_it_turns():

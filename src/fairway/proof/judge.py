@@ -6,6 +6,7 @@ Measures nothing. The rule: what is shown as figure and limit is what was compar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fairway.proof.computation import ComputationEvidence
@@ -20,6 +21,7 @@ from fairway.proof.thresholds import Thresholds
 from fairway.proof.tokenizer_battery import TokenizerEvidence
 from fairway.proof.verdict import Check, Verdict, judged, not_applicable
 
+LAYERS = "layers"
 NUM_NAMED = 5
 Judge = Callable[[Any, Thresholds], Check]
 
@@ -35,7 +37,23 @@ def judge(evidence: Evidence, thresholds: Thresholds) -> Verdict:
             checks.append(not_applicable(name, evidence.notes.get(field, "not measured")))
         else:
             checks.append(function(found, thresholds))
-    return Verdict(tuple(checks))
+    causes = cause(evidence)
+    with_cause = [replace(c, details=(*c.details, *causes)) if c.name == LAYERS else c for c in checks]
+    return Verdict(tuple(with_cause))
+
+
+def cause(evidence: Evidence) -> tuple[str, ...]:
+    """What is wrong with the first step that departs: its tensor, a number of its config, or neither."""
+    first = evidence.layers.departure if evidence.layers else None
+    if first is None:
+        return ()
+    tensors = evidence.tensors.beyond if evidence.tensors else ()
+    steps = evidence.computation.differences if evidence.computation else ()
+    found = [f"{row.name} differs" for row in tensors if row.name.startswith(f"{first.step}.")]
+    found += [f"{row.parameter} {row.source} became {row.target}" for row in steps if row.step == first.step]
+    if not found:
+        return ("its weights and its numbers are within their limits: it only passes an error on",)
+    return (f"the cause: {', '.join(found)}",)
 
 
 def tokenizer(found: TokenizerEvidence, _: Thresholds) -> Check:
@@ -176,7 +194,7 @@ JUDGES: Mapping[str, tuple[str, Judge]] = {
     "computation": ("computation", computation),
     "tensors": ("tensors", tensors),
     "coverage": ("coverage", coverage),
-    "layers": ("layers", layers),
+    "layers": (LAYERS, layers),
     "logits": ("predictions", predictions),
     "embeddings": ("embeddings", embeddings),
 }
