@@ -36,7 +36,7 @@ from fairway.formats.gguf_types import BY_NAME
 
 Prepare: TypeAlias = Callable[[Bundle, ConvertSettings, Path], Conversion]
 SWITCH_S = 0.0005
-FLOAT_FOLDERS = ("huggingface", "safetensors", "torch")
+FLOAT_FOLDERS = ("huggingface", "safetensors", "torch", "nemo")
 TYPE_SUFFIX = re.compile(rf"[-_.](?:{'|'.join(BY_NAME)}|Q\d_K_[SML]|fp16|fp32)$", re.IGNORECASE)
 
 

@@ -26,6 +26,11 @@ def check_source(bundle: Bundle, settings: ConvertSettings) -> None:
         raise FormatError(
             f"{bundle.path} holds no weights, so there is nothing to convert.", hint="Name the model's file."
         )
+    if bundle.container == "nemo" and bundle.warnings and not settings.weights_only:
+        raise UnsupportedError(
+            f"{bundle.path} cannot become a model here. {bundle.warnings[0]}",
+            hint="--weights-only converts its tensors alone.",
+        )
     missing = missing_parts(bundle)
     if missing and not settings.weights_only:
         error = missing[0].error(bundle)

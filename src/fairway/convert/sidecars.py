@@ -29,12 +29,27 @@ DTYPE_KEYS = ("dtype", "torch_dtype")
 
 def copied_sidecars(bundle: Bundle, dtype: str | None) -> dict[str, bytes]:
     """What lies beside the weights; `dtype` is a stored type that config.json should now state."""
+    if bundle.container == "nemo":
+        return _written_sidecars(bundle, dtype)
     folder = bundle.path if bundle.path.is_dir() else bundle.path.parent
     found = {name: read_bytes(folder / name) for name in NAMES if (folder / name).is_file()}
     if dtype in DTYPES and "config.json" in found:
         config = read_object(folder / "config.json")
         if any(config.get(key) != DTYPES[dtype] for key in DTYPE_KEYS if key in config):
             found["config.json"] = as_json(with_dtype(config, dtype))
+    return found
+
+
+def _written_sidecars(bundle: Bundle, dtype: str | None) -> dict[str, bytes]:
+    """For a container that has its parts in another form."""
+    if bundle.tokenizer is None:
+        return {}
+    stored = {info.type for info in bundle.tensors.infos.values() if len(info.shape) > 1}
+    dtype = dtype or (stored.pop() if len(stored) == 1 else None)
+    config = {key: value for key, value in bundle.config.items() if value is not None}
+    found = {name: read_bytes(path) for name, path in bundle.tokenizer.files.items()}
+    found["config.json"] = as_json(config | ({"dtype": DTYPES[dtype]} if dtype in DTYPES else {}))
+    found["generation_config.json"] = as_json({"eos_token_id": list(bundle.end_of_text_ids)})
     return found
 
 

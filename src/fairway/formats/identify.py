@@ -81,6 +81,8 @@ def identify(path: Path) -> Kind:
         return Kind("safetensors", "a safetensors file")
     if looks_like_modelfile(path, head[:MODELFILE_BYTES]):
         return Kind("modelfile", "an Ollama Modelfile")
+    if head[257:262] == b"ustar":
+        return Kind("tar", "a tar archive")
     for magic, name, words in SIGNATURES:
         if head.startswith(magic):
             return _closer(Kind(name, words), path, head)

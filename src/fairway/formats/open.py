@@ -17,6 +17,7 @@ from fairway.formats.identify import identify
 from fairway.formats.licence import folder_licence
 from fairway.formats.lineage import Lineage, read_lineage
 from fairway.formats.modelfile import FILE_NAME
+from fairway.formats.nemo import nemo_bundle
 from fairway.formats.open_gguf import gguf_bundle
 from fairway.formats.open_modelfile import modelfile_bundle
 from fairway.formats.pooling import folder_pooling
@@ -125,6 +126,8 @@ def _is_pickle(name: str) -> bool:
 
 
 def _open_file(path: Path) -> Bundle:
+    if path.suffix == ".nemo":
+        return nemo_bundle(path)
     if path.name.endswith(INDEX_SUFFIXES[0]):
         return replace(_with_sidecars(path.parent, open_shards(path)), path=path, container="safetensors")
     if path.name.endswith(INDEX_SUFFIXES[1]):

@@ -10,6 +10,7 @@ import mmap
 import stat
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from fairway.errors import FormatError, ModelNotFound
 
@@ -41,7 +42,7 @@ class Source:
         return data
 
     @cached_property
-    def data(self) -> mmap.mmap | bytes:
+    def data(self) -> mmap.mmap | bytes | memoryview:
         """The whole file, mapped read-only: untouched parts cost nothing."""
         if self.size == 0:
             return b""
@@ -50,6 +51,10 @@ class Source:
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise unreadable(self.path, error) from error
+
+    def open(self) -> BinaryIO:
+        """The file to be read piece by piece."""
+        return self.path.open("rb")
 
     def release(self) -> None:
         """Lets go of the pages that were read, which count as this process's memory; views stay valid."""

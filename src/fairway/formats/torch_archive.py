@@ -47,7 +47,7 @@ class Content:
 
 def read_zip(source: Source, names: Mapping[str, Build], storage: Callable[[object], object]) -> Content:
     try:
-        with zipfile.ZipFile(source.path) as archive:
+        with source.open() as file, zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             pickle = _pickle_entry(entries, source)
             root = pickle.filename.removesuffix("data.pkl")
@@ -111,7 +111,7 @@ def read_legacy(source: Source, names: Mapping[str, Build], storage: Callable[[o
         seen[found.key] = max(seen.get(found.key, 0), found.element_bytes)
         return found
 
-    with source.path.open("rb") as stream:
+    with source.open() as stream:
         pickles = (read_values(stream, names, noted, str(source.path)) for _ in range(5))
         if next(pickles) != MAGIC:
             raise UnsupportedError(

@@ -110,7 +110,12 @@ class TorchCheckpoint:
 
 def open_torch(path: Path) -> TorchCheckpoint:
     """Reads the pickle's values and checks each tensor. Raises `FormatError` or `UnsupportedError`."""
-    source = Source(path)
+    return open_torch_source(Source(path))
+
+
+def open_torch_source(source: Source) -> TorchCheckpoint:
+    """The same for a part of a larger file."""
+    path = source.path
     is_zip = source.read(0, min(source.size, 4)) == b"PK\x03\x04"
     content = (read_zip if is_zip else read_legacy)(source, NAMES, _storage)
     tensors = dict(_tensors_of(_weights_of(content.value), "", set()))
