@@ -135,7 +135,8 @@ WEIGHTS = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, 
 )
 def test_variants_that_are_not_known_are_named(config, reason, tmp_path):
     with pytest.raises(UnsupportedError, match=reason):
-        opened(tmp_path, {"x.weight": np.ones((2, 2), np.float32)}, config)
+        names = ("x.qweight", "x.weight_scale", "x_blocks")
+        opened(tmp_path, {name: np.ones((2, 2), np.float32) for name in names}, config)
 
 
 def test_groups_that_kernels_do_not_know_are_refused(tmp_path):

@@ -10,9 +10,11 @@ import pytest
 
 import fairway
 from fairway.engine.sampling_params import SamplingParams
+from fairway.errors import UnsupportedError
 from fairway.formats.open import open_bundle
 from fairway.formats.safetensors import open_safetensors
 from fairway.formats.safetensors_writer import tensor_data, write_safetensors
+from fairway.formats.summary import summarize
 from fairway.map.planner import plan
 from fairway.map.probe import probe
 from fairway.map.settings import PlanSettings
@@ -95,6 +97,20 @@ def test_the_model_says_what_its_weights_say(folders):
     short, wide = logprobs(folders / "short"), logprobs(folders / "wide")
     assert np.abs(short - wide).mean() < 0.03
     assert np.abs(short - wide).max() < 0.25
+
+
+def test_inspect_counts_the_weights_and_says_why_a_variant_cannot_be_run(folders):
+    facts = summarize(open_bundle(folders / "short"))
+    assert facts.num_parameters == summarize(open_bundle(folders / "wide")).num_parameters
+    assert "INT4_ASYM" in facts.types
+    config = json.loads((folders / "short" / "config.json").read_text())
+    config["quantization_config"]["bits"] = 3
+    odd = folders / "odd"
+    shutil.copytree(folders / "short", odd, dirs_exist_ok=True)
+    (odd / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UnsupportedError, match="in 3 bits"):
+        open_bundle(odd)
+    assert summarize(open_bundle(odd, complete=False)).num_tensors > 0
 
 
 def test_the_plan_keeps_the_weights_as_they_are(folders):

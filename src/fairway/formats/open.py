@@ -21,6 +21,7 @@ from fairway.formats.nemo import nemo_bundle
 from fairway.formats.open_gguf import gguf_bundle
 from fairway.formats.open_modelfile import modelfile_bundle
 from fairway.formats.pooling import folder_pooling
+from fairway.formats.quantized_folder import with_weights
 from fairway.formats.safetensors import open_safetensors
 from fairway.formats.shards import INDEX_SUFFIXES, open_shards
 from fairway.formats.sidecars import Sidecars
@@ -196,6 +197,10 @@ def obstacle(bundle: Bundle) -> FairwayError | None:
     missing = [part for part in missing_parts(bundle) if part.name in NEEDED_TO_RUN]
     if missing:
         return missing[0].error(bundle)
+    try:
+        with_weights(bundle)
+    except (FormatError, UnsupportedError) as error:
+        return error
     unreadable = _unreadable(bundle)
     if unreadable:
         kinds = ", ".join(sorted({info.type for info in unreadable}))

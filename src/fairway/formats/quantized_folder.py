@@ -18,9 +18,10 @@ from fairway.formats.bundle import Bundle, StoredTensors, TensorInfo
 from fairway.formats.floats import Bytes, floats
 from fairway.tensors import F32, Array, DenseTensor, WeightTensor
 
-READABLE = ("gptq", "awq", "compressed-tensors", "mxfp4")
-"""Values of quant_method."""
 INTEGERS: Mapping[str, type[np.generic]] = {"I32": np.int32, "I64": np.int64, "I8": np.int8, "U8": np.uint8}
+MARKS = {"gptq": ".qweight", "awq": ".qweight", "compressed-tensors": ".weight_scale", "mxfp4": "_blocks"}
+"""quant_method -> how the name of a tensor ends that only such a checkpoint has."""
+READABLE = tuple(MARKS)
 HINT = "Use the original checkpoint with --weights int8 or int4, or a GGUF file."
 
 
@@ -119,9 +120,12 @@ def quantized(stored: StoredTensors, config: Mapping[str, Any]) -> StoredTensors
     Raises `UnsupportedError` for a variant that is not known.
     """
     stated = config.get("quantization_config")
-    if not isinstance(stated, dict) or stated.get("quant_method") not in READABLE:
+    if not isinstance(stated, dict) or stated.get("quant_method") not in MARKS:
         return stored
-    scheme = SCHEMES[stated["quant_method"]](stated)
+    method = stated["quant_method"]
+    if not any(name.endswith(MARKS[method]) for name in stored.infos):
+        return stored
+    scheme = SCHEMES[method](stated)
     packed = _find_mxfp4(stored) if scheme.method == "mxfp4" else _find(stored, scheme)
     return QuantizedTensors(stored, scheme, packed) if packed else stored
 

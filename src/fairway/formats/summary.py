@@ -7,10 +7,13 @@ starts from it. Config spellings of all families are brought to one here, and on
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from fairway.errors import FormatError, UnsupportedError
 from fairway.formats.bundle import Bundle
+from fairway.formats.quantized_folder import with_weights
 
 SPELLINGS = {
     "context": ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"),
@@ -93,7 +96,9 @@ class Summary:
 
 
 def summarize(bundle: Bundle) -> Summary:
-    """Reads nothing but what the bundle already holds."""
+    """Reads nothing but what the bundle already holds; packed weights count as the weights they mean."""
+    with suppress(FormatError, UnsupportedError):
+        bundle = with_weights(bundle)
     sizes = config_sizes(bundle.config)
     infos = bundle.tensors.infos.values()
     return Summary(
