@@ -31,7 +31,7 @@ from fairway.tensors import F32
 
 BLOCK = 256
 """Weights in a block of the K types."""
-STEPS = (0.0, -0.3, 0.3, -0.6, 0.6, -0.9, 0.9)
+STEPS = (-1.5, -1.25, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0)
 TWO_BIT_STEPS = (-0.5, -0.25, 0.0, 0.25, 0.5)
 """What is added to the largest code to find scales with an offset."""
 
@@ -55,7 +55,7 @@ def centred(reach: int, *targets: float) -> Form:
 THREE_BITS = centred(4, -4.0, -3.6, -4.4, -3.3, -4.8, -3.0)
 FOUR_BITS = centred(8, -8.0, -7.7, -8.3, -7.4, -7.1, -8.7)
 FIVE_BITS = centred(16, -16.0, -15.7, -16.3, -15.4, -15.1, -16.7)
-SIX_BITS = centred(32, -32.0, -31.6, -32.4, -31.2, -32.7, -30.8)
+SIX_BITS = centred(32, -33.2, -32.9, -32.6, -32.3, -32.0, -31.7, -31.4, -31.1, -30.8, -30.5, -30.2, -29.9)
 
 
 @dataclass(frozen=True)

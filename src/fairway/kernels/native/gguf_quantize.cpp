@@ -16,9 +16,10 @@ constexpr float kAboveHalfMax = 65504.00390625f;
 constexpr float kThreeBits[] = {-4.0f, -3.6f, -4.4f, -3.3f, -4.8f, -3.0f};
 constexpr float kFourBits[] = {-8.0f, -7.7f, -8.3f, -7.4f, -7.1f, -8.7f};
 constexpr float kFiveBits[] = {-16.0f, -15.7f, -16.3f, -15.4f, -15.1f, -16.7f};
-constexpr float kSixBits[] = {-32.0f, -31.6f, -32.4f, -31.2f, -32.7f, -30.8f};
+constexpr float kSixBits[] = {-33.2f, -32.9f, -32.6f, -32.3f, -32.0f, -31.7f,
+                              -31.4f, -31.1f, -30.8f, -30.5f, -30.2f, -29.9f};
 constexpr float kNonLinear[] = {-127.0f, 113.0f, -120.0f, -134.0f, 106.0f, 120.0f};
-constexpr float kSteps[] = {0.0f, -0.3f, 0.3f, -0.6f, 0.6f, -0.9f, 0.9f};
+constexpr float kSteps[] = {-1.5f, -1.25f, -1.0f, -0.75f, -0.5f, -0.25f, 0.0f, 0.25f, 0.5f, 0.75f, 1.0f};
 constexpr float kTwoBitSteps[] = {-0.5f, -0.25f, 0.0f, 0.25f, 0.5f};
 
 using Halves = const std::uint16_t*;
