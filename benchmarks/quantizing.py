@@ -3,10 +3,10 @@
     python benchmarks/quantizing.py --llama-bin DIR                  both tables, some minutes
     python benchmarks/quantizing.py --llama-bin DIR --skip-quality --mixes Q4_K_M,Q8_0
 
-Time is the whole process from start to end, turn about, from a source that the system has in memory; ours
-also waits until the result is safe on the disk. Peak memory is the process's resident set, in which mapped
-pages of the source count for both. Quality is the built-in model's, on held-out text. Runs of one day are
-gathered on one page.
+Time is the whole process, turn about, from its start until the result is safe on the disk (which ours waits
+for itself), from a source that the system has in memory. Peak memory is the process's resident set, in which
+mapped pages of the source count for both. Quality is the built-in model's, on held-out text. Runs of one day
+are gathered on one page.
 """
 
 from __future__ import annotations
@@ -91,15 +91,17 @@ def commands(source: Path, target: Path, mix: str, place: Place) -> dict[str, li
 
 
 def measured(command: Sequence[str], target: Path) -> dict[str, float]:
-    """Seconds and peak bytes of one process, its target removed before and after."""
+    """Seconds to a target safe on the disk, and peak bytes, of one process; the target is removed again."""
     target.unlink(missing_ok=True)
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - begun
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+    seconds = time.perf_counter() - begun
     target.unlink()
     return {"seconds": seconds, "peak_bytes": usage.ru_maxrss * 1024}
 
