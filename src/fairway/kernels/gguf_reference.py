@@ -32,8 +32,9 @@ from fairway.tensors import F32
 BLOCK = 256
 """Weights in a block of the K types."""
 STEPS = (-1.5, -1.25, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0)
+FEW_STEPS = (-1.25, -0.75, -0.25, 0.25, 0.75)
 TWO_BIT_STEPS = (-0.5, -0.25, 0.0, 0.25, 0.5)
-"""What is added to the largest code to find scales with an offset."""
+"""What is added to the largest code to find scales with an offset: few where bits abound."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def q5_1(x: F32, weights: F32) -> Bytes:
 
 def _affine(x: F32, weights: F32, most: int) -> tuple[F32, F32, Bytes]:
     x, weights = side_by_side(x, 32), side_by_side(weights, 32)
-    scale, offset = (half(found) for found in Affine(x, weights, most, below_zero=False).search(STEPS))
+    scale, offset = (half(found) for found in Affine(x, weights, most, below_zero=False).search(FEW_STEPS))
     return scale, offset, in_blocks(rounded((x - offset) * inverse(scale), 0, most), 32)
 
 

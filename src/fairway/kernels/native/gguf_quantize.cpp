@@ -20,6 +20,7 @@ constexpr float kSixBits[] = {-33.2f, -32.9f, -32.6f, -32.3f, -32.0f, -31.7f,
                               -31.4f, -31.1f, -30.8f, -30.5f, -30.2f, -29.9f};
 constexpr float kNonLinear[] = {-127.0f, 113.0f, -120.0f, -134.0f, 106.0f, 120.0f};
 constexpr float kSteps[] = {-1.5f, -1.25f, -1.0f, -0.75f, -0.5f, -0.25f, 0.0f, 0.25f, 0.5f, 0.75f, 1.0f};
+constexpr float kFewSteps[] = {-1.25f, -0.75f, -0.25f, 0.25f, 0.75f};
 constexpr float kTwoBitSteps[] = {-0.5f, -0.25f, 0.0f, 0.25f, 0.5f};
 
 using Halves = const std::uint16_t*;
@@ -97,7 +98,7 @@ void affine(const Chunk& chunk, Byte* out) {
     Groups<32, kWeighted> groups;
     turn(chunk, groups);
     Floats scale, offset;
-    Affine<kMost, false, 32, kWeighted>(groups).search(kSteps, scale, offset);
+    Affine<kMost, false, 32, kWeighted>(groups).search(kFewSteps, scale, offset);
     std::uint16_t scales[kLanes], offsets[kLanes];
     const Lanes by(inverse(half(scale, scales))), from(half(offset, offsets));
     Byte codes[kMostChunk];

@@ -29,6 +29,8 @@ struct Centred {
 template <int kMost>
 struct Positive {
     FAIRWAY_INLINE static Floats encode(Floats x) { return rounded(x, 0, kMost); }
+    // Of what is not below 0 anyway.
+    FAIRWAY_INLINE static Floats encode_positive(Floats x) { return min(splat(kMost), round(x)); }
 };
 
 // The nearest level, the upper of two, and its number.
@@ -126,25 +128,24 @@ class Affine {
         groups.bounds(low_, highest);
         if (kBelowZero) low_ = min(low_, splat(0.0f));
         span_ = inverse(highest - low_);
+        for (int c = 0; c < kWidth; ++c) above_[c] = groups.x[c] - low_;
         weight_ = groups.weight();
-        sum_ = groups.total([&](int c) { return groups.weighted(c, above(c)); });
+        sum_ = groups.total([&](int c) { return groups.weighted(c, above_[c]); });
     }
 
     template <int kSteps>
     void search(const float (&steps)[kSteps], Floats& scale, Floats& offset) {
         for (const float step : steps) {
             const Floats by = splat(kMost + step) * span_;
-            try_codes([&](int c) { return Positive<kMost>::encode(above(c) * by); });
+            try_codes([&](int c) { return Positive<kMost>::encode_positive(above_[c] * by); });
         }
         const Floats by = inverse(scale_), shift = shift_;
-        try_codes([&](int c) { return Positive<kMost>::encode((above(c) - shift) * by); });
+        try_codes([&](int c) { return Positive<kMost>::encode((above_[c] - shift) * by); });
         scale = scale_;
         offset = low_ + shift_;
     }
 
   private:
-    FAIRWAY_INLINE Floats above(int c) const { return groups_.x[c] - low_; }
-
     // Keeps the best scale and shift for these codes, if their error is the least so far.
     template <typename Encode>
     FAIRWAY_INLINE void try_codes(Encode encode) {
@@ -152,7 +153,7 @@ class Affine {
         Floats product = zero, sum = zero, norm = zero;
         for (int c = 0; c < kWidth; ++c) {
             const Floats codes = encode(c), weighted = groups_.weighted(c, codes);
-            product = product + groups_.weighted(c, above(c)) * codes;
+            product = product + groups_.weighted(c, above_[c]) * codes;
             sum = sum + weighted;
             norm = norm + weighted * codes;
         }
@@ -174,6 +175,7 @@ class Affine {
     }
 
     const Groups<kWidth, kWeighted>& groups_;
+    Floats above_[kWidth];
     Floats low_, span_, weight_, sum_;
     Floats best_ = splat(-1.0f), scale_ = splat(0.0f), shift_ = splat(0.0f);
 };
