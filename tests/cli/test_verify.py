@@ -71,6 +71,8 @@ def test_acceptance_is_recorded_and_changes_the_exit_code(broken, text, capsys):
     assert verify(*arguments, "--accept", "an experiment") == 0
     record = json.loads(capsys.readouterr().out)
     assert record["verdict"]["passed"] is False and record["accepted"]["reason"] == "an experiment"
+    assert verify("builtin", "builtin", "--quick", "--text", text, "--json", "--accept", "no need") == 0
+    assert json.loads(capsys.readouterr().out)["accepted"] is None
     assert verify(*arguments, "--accept", " ") == 2
     assert "needs a reason" in capsys.readouterr().err
 
@@ -88,6 +90,8 @@ def test_mistakes_are_sentences(tmp_path, capsys):
     latin.write_bytes("Öl".encode("latin-1"))
     assert verify("builtin", "builtin", "--text", latin) == 2
     assert "not UTF-8" in capsys.readouterr().err
+    assert verify("builtin", "builtin", "--html", tmp_path / "no" / "page.html") == 2
+    assert "There is no folder" in capsys.readouterr().err
     assert verify("builtin", tmp_path / "nothing") == 2
     assert "There is no" in capsys.readouterr().err
     assert verify("builtin", "builtin", "--text", tmp_path / "missing.txt") != 0

@@ -63,6 +63,7 @@ def verify(
     """
     from fairway.proof.run import ProofSettings, run
 
+    _check(page, accept)
     screen = screen_for(as_json)
     source, target = _open(a, screen), _open(b, screen)
     if weights != "stored":
@@ -75,7 +76,7 @@ def verify(
         settings = replace(settings, text=_read(text), text_name=text.name)
     with screen.step("Compared") as progress:
         proof = run(source, target, settings, progress)
-    if accept is not None:
+    if accept is not None and not proof.verdict.passed:
         proof = proof.accept(accept)
     if page is not None:
         _write_page(proof, page)
@@ -84,6 +85,16 @@ def verify(
     else:
         draw(proof)
     return 0 if proof.may_publish else FAILED
+
+
+def _check(page: Path | None, accept: str | None) -> None:
+    """What would only be found out after minutes of work."""
+    if accept is not None and not accept.strip():
+        raise UsageError("An accepted proof needs a reason.", hint='Say why: --accept "REASON".')
+    if page is not None and not page.absolute().parent.is_dir():
+        raise UsageError(
+            f"There is no folder {page.absolute().parent} for {page.name}.", hint="Make it first."
+        )
 
 
 def _open(model: str, screen: Screen) -> Bundle:
