@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from proof_models import builtin
 
-from fairway.formats.bundle import GenerationDefaults
+from fairway.formats.bundle import GenerationDefaults, Preset
 from fairway.proof.template_battery import compare_answering, compare_templates
 from fairway.text.loader import load_tokenizer
 
@@ -49,3 +49,12 @@ def test_end_of_text_ids_and_sampling_defaults():
     lost = compare_answering(bundle, replace(bundle, end_of_text_ids=(2,), generation=GenerationDefaults()))
     assert lost.target_end_of_text_ids == (2,)
     assert lost.defaults["temperature"] == (0.5, None)
+
+
+def test_a_modelfiles_system_prompt_is_a_difference_where_presets_count():
+    bundle = builtin()
+    changed = replace(bundle, preset=Preset(system="Be brief.", stop=("\n",)))
+    found = compare_answering(bundle, changed, with_presets=True).defaults
+    assert found == {"system": (None, "Be brief."), "stop": ((), ("\n",))}
+    assert not compare_answering(bundle, changed).defaults
+    assert not compare_answering(bundle, replace(bundle, preset=Preset()), with_presets=True).defaults

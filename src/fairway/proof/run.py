@@ -70,7 +70,7 @@ def _gather(pair: Pair) -> Evidence:
     measures: dict[str, Callable[[], object]] = {
         "tokenizer": lambda: compare_tokenizers(*pair.tokenizers, quick=settings.quick),
         "template": lambda: compare_templates(source.bundle, target.bundle, *pair.tokenizers),
-        "answering": lambda: compare_answering(source.bundle, target.bundle),
+        "answering": lambda: compare_answering(source.bundle, target.bundle, with_presets=True),
         "computation": lambda: compare_computations(source, target),
         "coverage": lambda: measure_coverage(target, settings.claim),
         "tensors": lambda: compare_tensors(source, target, pair.thresholds, pair.progress),

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from fairway.errors import FairwayError
-from fairway.formats.bundle import Bundle
+from fairway.formats.bundle import Bundle, Preset
 from fairway.proof.conversations import CONVERSATIONS, Conversation
 from fairway.text.chat_template import ChatTemplate
 from fairway.text.loader import load_template
@@ -53,7 +53,7 @@ class TemplateEvidence:
 
 @dataclass(frozen=True)
 class AnsweringEvidence:
-    """End-of-text ids, and the generation defaults that differ: name -> (source, target)."""
+    """End-of-text ids; generation defaults and presets that differ: name -> (source, target)."""
 
     source_end_of_text_ids: tuple[int, ...]
     target_end_of_text_ids: tuple[int, ...]
@@ -86,16 +86,27 @@ def compare_templates(
     )
 
 
-def compare_answering(source: Bundle, target: Bundle) -> AnsweringEvidence:
+def compare_answering(source: Bundle, target: Bundle, *, with_presets: bool = False) -> AnsweringEvidence:
+    """`with_presets`: also what a Modelfile adds, which no other container can hold."""
     ours, theirs = asdict(source.generation), asdict(target.generation)
     if "gguf" in (source.container, target.container):
         # GGUF has no key for it; it bounds an answer's length and changes none.
         ours["max_tokens"] = theirs["max_tokens"] = None
+    if with_presets:
+        ours |= _preset(source)
+        theirs |= _preset(target)
     return AnsweringEvidence(
         tuple(sorted(source.end_of_text_ids)),
         tuple(sorted(target.end_of_text_ids)),
         {name: (ours[name], theirs[name]) for name in ours if not _equal(ours[name], theirs[name])},
     )
+
+
+def _preset(bundle: Bundle) -> dict[str, Any]:
+    """What a Modelfile adds to every conversation; adapters change the model and are only counted."""
+    preset = bundle.preset or Preset()
+    names = ("system", "messages", "stop", "seed", "presence_penalty", "frequency_penalty")
+    return {name: getattr(preset, name) for name in names} | {"adapters": len(preset.adapters)}
 
 
 def _template(bundle: Bundle, tokenizer: Tokenizer) -> ChatTemplate:
@@ -119,8 +130,8 @@ def _difference(name: str, ours: str, theirs: str) -> PromptDifference:
     return PromptDifference(name, position, ours[around], theirs[around])
 
 
-def _equal(a: float | None, b: float | None) -> bool:
+def _equal(a: Any, b: Any) -> bool:  # noqa: ANN401 (numbers, texts, lists of texts)
     """GGUF keeps float32."""
-    if a is None or b is None:
-        return a is b
+    if not (isinstance(a, float) and isinstance(b, float)):
+        return bool(a == b)
     return abs(a - b) <= 1e-6 * max(abs(a), abs(b))
