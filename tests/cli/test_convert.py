@@ -91,3 +91,9 @@ def test_quantize_knows_its_types(capsys, tmp_path, monkeypatch):
     assert run(["quantize", "builtin", "--to", "q8_0", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["hop"] == "huggingface -> gguf"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gguf_file_of_stored_types_is_named_after_most_of_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["convert", "builtin", "--to", "gguf", "--dry-run"]) == 0
+    assert "would write builtin-BF16.gguf, 11.66 MB in one file" in capsys.readouterr().out

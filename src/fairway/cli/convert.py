@@ -112,11 +112,15 @@ def tell_plan(conversion: Conversion, as_json: bool) -> None:
     types = ", ".join(f"{name} {size(num)}" for name, num in conversion.types.items())
     kept = "every number stays as it is" if conversion.is_lossless else "numbers are rounded"
     click.echo(f"{conversion.hop}: {conversion.source.path}")
-    written = f"{size(conversion.num_bytes)} in {len(conversion.files)} files"
+    written = f"{size(conversion.num_bytes)} in {_files(len(conversion.files))}"
     click.echo(f"would write {conversion.target}, {written}")
     click.echo(f"{len(conversion.jobs)} tensors ({types}); {kept}")
     for note in conversion.notes:
         click.echo(f"Note: {note}")
+
+
+def _files(count: int) -> str:
+    return "one file" if count == 1 else f"{count} files"
 
 
 def tell_result(conversion: Conversion, published: Published, as_json: bool) -> None:

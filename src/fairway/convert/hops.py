@@ -104,7 +104,7 @@ def prepare(bundle: Bundle, settings: ConvertSettings, name: str | None = None) 
     check_source(bundle, settings)
     hop = find_hop(bundle, settings.to)
     name = "-".join([name or source_name(bundle), *(path.stem for path in settings.adapters)])
-    target = settings.out or Path(default_name(name, settings, is_folder=hop.is_folder))
+    target = settings.out or Path(default_name(name, settings, largest_type(bundle), is_folder=hop.is_folder))
     target = target.expanduser()
     check_target(bundle, target, force=settings.force)
     conversion = hop.prepare(bundle, settings, target)
@@ -143,11 +143,19 @@ def source_name(bundle: Bundle) -> str:
     return TYPE_SUFFIX.sub("", name) or name
 
 
-def default_name(name: str, settings: ConvertSettings, *, is_folder: bool) -> str:
+def largest_type(bundle: Bundle) -> str:
+    """The stored type of most bytes."""
+    sizes: dict[str, int] = {}
+    for info in bundle.tensors.infos.values():
+        sizes[info.type] = sizes.get(info.type, 0) + info.num_bytes
+    return max(sizes, key=lambda name: sizes[name], default="F32")
+
+
+def default_name(name: str, settings: ConvertSettings, stored_type: str, *, is_folder: bool) -> str:
     """model-Q4_K_M.gguf; a folder is named after its type, or after what it holds."""
     if is_folder:
         return f"{name}-{settings.to if settings.type == STORED else settings.type}"
-    return f"{name}-{settings.type}.{settings.to}"
+    return f"{name}-{settings.type if settings.type != STORED else stored_type}.{settings.to}"
 
 
 def convert(conversion: Conversion, progress: Progress | None = None) -> Published:
@@ -182,6 +190,6 @@ def _converted(conversion: Conversion, place: Workplace, progress: Progress | No
     writing = Writing(conversion, place, progress)
     output = writing.begin()
     with ThreadPoolExecutor(1) as beside, quick_turns():
-        evidence = beside.submit(gather, conversion, output)
+        gathered = beside.submit(gather, conversion, output)
         checked = writing.run(output)
-        return publish(conversion, place, output, evidence.result(), checked)
+        return publish(conversion, place, output, gathered.result(), checked)

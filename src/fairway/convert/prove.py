@@ -8,6 +8,7 @@ in memory: `fairway verify` measures those.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from fairway.convert.check import Checked, by_type
 from fairway.convert.job import Conversion
 from fairway.errors import FairwayError, UnsupportedError
 from fairway.formats.bundle import Bundle, TokenizerSource
+from fairway.formats.digest import small_parts
 from fairway.proof.computation import compare_computations
 from fairway.proof.coverage import measure_coverage
 from fairway.proof.evidence import Evidence
@@ -30,8 +32,21 @@ from fairway.text.tokenizer import Tokenizer
 LATER = "measured by fairway verify"
 
 
-def gather(conversion: Conversion, output: Bundle) -> Evidence:
+@dataclass(frozen=True)
+class Gathered:
+    """What is known of both sides without their weights: evidence, and the digests of the small parts."""
+
+    evidence: Evidence
+    source: Mapping[str, str]
+    output: Mapping[str, str]
+
+
+def gather(conversion: Conversion, output: Bundle) -> Gathered:
     """Everything but the tensors, which their own checks measure. Reads no weight."""
+    return Gathered(_evidence(conversion, output), small_parts(conversion.source), small_parts(output))
+
+
+def _evidence(conversion: Conversion, output: Bundle) -> Evidence:
     source, target = conversion.source, output
     ours, theirs = Side(source), Side(target)
     measures: dict[str, Callable[[], object]] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,12 @@ import numpy as np
 from fairway import __version__
 from fairway.convert.check import Checked, by_type
 from fairway.convert.job import Conversion
-from fairway.convert.prove import summary, verdict_of
+from fairway.convert.prove import Gathered, summary, verdict_of
 from fairway.convert.workplace import Workplace
 from fairway.errors import InternalError, ProofFailed
 from fairway.formats.bundle import Bundle
 from fairway.formats.digest import digest_of_parts, tensor_digest
 from fairway.formats.lineage import FILE_NAME, Lineage, Origin, Step, now
-from fairway.proof.evidence import Evidence
 from fairway.proof.verdict import Verdict
 
 
@@ -43,18 +42,19 @@ class Published:
 
 
 def publish(
-    conversion: Conversion, place: Workplace, output: Bundle, evidence: Evidence, checked: Sequence[Checked]
+    conversion: Conversion, place: Workplace, output: Bundle, gathered: Gathered, checked: Sequence[Checked]
 ) -> Published:
     """Judges, records the lineage, makes it durable, and renames.
 
     Raises `ProofFailed`; what was written stays, so that the same command with --accept is quick.
     """
-    verdict = verdict_of(conversion, output, evidence, checked)
+    verdict = verdict_of(conversion, output, gathered.evidence, checked)
     if not verdict.passed and conversion.accept is None:
         raise _failed(verdict)
     pairs = list(zip(conversion.jobs, checked, strict=True))
-    digest = _digest(output, {job.target: each.digest for job, each in pairs})
-    source_digest = _digest(conversion.source, {job.source: each.source_digest for job, each in pairs})
+    digest = _digest(output, {job.target: each.digest for job, each in pairs}, gathered.output)
+    of_source = {job.source: each.source_digest for job, each in pairs}
+    source_digest = _digest(conversion.source, of_source, gathered.source)
     record(conversion, place, _lineage(conversion, digest, source_digest, summary(verdict, checked)))
     num_bytes = sum(path.stat().st_size for path in place.content.rglob("*") if path.is_file())
     _make_durable(place.content)
@@ -88,11 +88,11 @@ def record(conversion: Conversion, place: Workplace, lineage: Lineage) -> None:
         out.write(text.ljust(size))
 
 
-def _digest(bundle: Bundle, known: dict[str, str]) -> str:
+def _digest(bundle: Bundle, known: dict[str, str], small: Mapping[str, str]) -> str:
     """Of the bundle; tensors that no job read, such as old buffers, are hashed now."""
     rest = [name for name in bundle.tensors.infos if name not in known]
     hashed = {name: tensor_digest(bundle, name) for name in rest}
-    return digest_of_parts(bundle, known | hashed).value
+    return digest_of_parts(bundle, known | hashed, small).value
 
 
 def _lineage(conversion: Conversion, digest: str, source_digest: str, proof: dict[str, Any]) -> Lineage:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fairway.formats.bundle import Bundle, Preset, StoredTensors, TensorInfo, TokenizerSource
+from fairway.formats.bundle import Bundle, StoredTensors, TensorInfo, TokenizerSource
 from fairway.formats.floats import Bytes
 from fairway.formats.source import Source
 from fairway.tensors import DenseTensor
@@ -58,12 +58,25 @@ def bundle_digest(bundle: Bundle, progress: Progress | None = None) -> ContentDi
     return digest_of_parts(bundle, digests)
 
 
-def digest_of_parts(bundle: Bundle, tensor_digests: Mapping[str, str]) -> ContentDigest:
-    """The digest of a bundle whose tensors have been hashed already, by their Hugging Face names."""
-    infos = bundle.tensors.infos
+def digest_of_parts(
+    bundle: Bundle, tensor_digests: Mapping[str, str], small: Mapping[str, str] | None = None
+) -> ContentDigest:
+    """The digest of a bundle whose tensors have been hashed already, by their Hugging Face names.
+
+    `small`: the other parts' digests, where `small_parts` has made them before.
+    """
     parts = {
-        "weights": weights_digest(infos, tensor_digests),
-        "config": json_digest({key: value for key, value in bundle.config.items() if key not in NOT_CONTENT}),
+        "weights": weights_digest(bundle.tensors.infos, tensor_digests),
+        **(small or small_parts(bundle)),
+    }
+    return ContentDigest(PREFIX + json_digest(parts), parts)
+
+
+def small_parts(bundle: Bundle) -> dict[str, str]:
+    """Digests of everything but the weights."""
+    config = {key: value for key, value in bundle.config.items() if key not in NOT_CONTENT}
+    return {
+        "config": json_digest(config),
         "tokenizer": json_digest(_tokenizer_content(bundle.tokenizer)),
         "chat_template": json_digest(bundle.chat_template),
         "generation": json_digest(asdict(bundle.generation)),
@@ -71,17 +84,6 @@ def digest_of_parts(bundle: Bundle, tensor_digests: Mapping[str, str]) -> Conten
         "pooling": json_digest(asdict(bundle.pooling) if bundle.pooling else None),
         "licence": json_digest(bundle.licence),
     }
-    if bundle.preset is not None:
-        parts["preset"] = json_digest(asdict(bundle.preset) | {"adapters": _adapters(bundle.preset)})
-    return ContentDigest(PREFIX + json_digest(parts), parts)
-
-
-def _adapters(preset: Preset) -> list[str]:
-    """By what lies there, not where it lies."""
-    files = [
-        file for path in preset.adapters for file in (sorted(path.glob("*")) if path.is_dir() else [path])
-    ]
-    return [hashlib.sha256(Source(file).data).hexdigest() for file in files if file.is_file()]
 
 
 def weights_digest(infos: Mapping[str, TensorInfo], tensor_digests: Mapping[str, str]) -> str:
