@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fairway.cli.options import HELP
+from fairway.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,17 +38,29 @@ def inspect(
     context: int | None,
     page: Path | None,
 ) -> None:
-    """Say what PATH is: a Hugging Face folder, a .safetensors or a .gguf file, or "builtin".
+    """Say what PATH is: a folder, a .safetensors, .gguf, .onnx or OpenVINO .xml file, or "builtin".
 
     Reads the header only, whatever the size, and executes nothing; --digest alone reads the weights.
     --html writes one page that loads nothing: the layers as a graph, and every tensor to be found.
     Pickles and unknown files are named and refused.
     """
     from fairway.formats.open import obstacle, open_bundle
+    from fairway.formats.open_graph import open_graph
     from fairway.formats.summary import summarize
     from fairway.registry.resolve import on_disk
 
-    bundle = open_bundle(on_disk(path), complete=False)
+    located = on_disk(path)
+    if graph := open_graph(located):
+        from fairway.cli.inspect_graph import inspect_graph
+
+        if with_digest or context:
+            raise UsageError(
+                f"{located} is a graph of operators, which has no digest and no context of its own.",
+                hint="Leave --digest and --context away.",
+            )
+        inspect_graph(graph, as_json=as_json, with_tensors=show_tensors, page=page)
+        return
+    bundle = open_bundle(located, complete=False)
     error = obstacle(bundle)
     report = Report(bundle, summarize(bundle), context, error.message if error else None)
     if with_digest:

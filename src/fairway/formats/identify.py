@@ -45,6 +45,8 @@ SIGNATURES = (
 )
 HINTS = {
     "lfs": "Run `git lfs pull` in its repository, or download the file from the hub.",
+    "onnx": "fairway inspect shows it; converting and running take the model it was exported from.",
+    "openvino": "fairway inspect shows it; converting and running take the model it was exported from.",
     "ggml": "Convert the original model to GGUF with a current llama.cpp.",
 }
 CONVERT_HINT = "Convert it to safetensors or GGUF, on a machine where you trust it."
@@ -101,6 +103,8 @@ def _looks_like_safetensors(head: bytes, size: int) -> bool:
 def _closer(kind: Kind, path: Path, head: bytes) -> Kind:
     if kind.format == "zip":
         return _zip(path, kind)
+    if kind.format == "xml" and b"<net " in head[:4096]:
+        return Kind("openvino", "an OpenVINO model (IR)")
     if kind.format == "npy" and b"'|O'" in head[:512]:
         return Kind("npy", "a NumPy array of objects (.npy), which holds a pickle")
     return kind

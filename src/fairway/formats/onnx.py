@@ -1,0 +1,132 @@
+"""ONNX models: the graph with its inputs and outputs, and the tensors it carries.
+
+Read by hand from the header's fields (`onnx_schema`); weights are stepped over and mapped on demand, and
+nothing is executed. The rule: what a graph refers to is shown as it is written, never looked for elsewhere.
+https://github.com/onnx/onnx/blob/main/docs/IR.md
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fairway.errors import FormatError
+from fairway.formats.graph import Graph, GraphModel, Node, Port
+from fairway.formats.onnx_schema import SCHEMA, TYPES
+from fairway.formats.onnx_tensors import Gatherer
+from fairway.formats.protobuf import HINT, Message, Reader
+from fairway.formats.source import Source
+
+MAX_NODES = 200_000
+MAX_TENSORS = 100_000
+LONGEST_SHOWN = 8
+"""Numbers of a list that an attribute shows."""
+DEFAULT_DOMAINS = ("", "ai.onnx")
+
+
+def open_onnx(path: Path) -> GraphModel:
+    """Reads and checks the graph. Raises `FormatError` for what is broken."""
+    source = Source(path)
+    reader = Reader(source, SCHEMA)
+    model = reader.message("Model", (0, source.size))
+    if "graph" not in model or "ir_version" not in model:
+        raise FormatError(f"{path} holds no ONNX graph.", hint=HINT)
+    gatherer = Gatherer(reader)
+    graph = _Graphs(reader, gatherer).graph(model["graph"], "")
+    sets = {_domain(each.get("domain", "")): each.get("version", 0) for each in model.get("opsets", ())}
+    producer = f"{model.get('producer_name', '')} {model.get('producer_version', '')}".strip()
+    metadata = {entry.get("key", ""): entry.get("value", "") for entry in model.get("metadata", ())}
+    return GraphModel(path, "onnx", producer, sets, graph, gatherer.finished(), metadata, _warnings(model))
+
+
+def _warnings(model: Message) -> tuple[str, ...]:
+    found = []
+    if names := [each.get("name", "?") for each in model.get("functions", ())]:
+        listed = ", ".join(names[:3])
+        found.append(f"It defines {len(names)} functions of its own ({listed}), not looked into.")
+    if sparse := model["graph"].get("sparse"):
+        found.append(f"{len(sparse)} sparse tensors are not read.")
+    return tuple(found)
+
+
+def _domain(name: str) -> str:
+    return "" if name in DEFAULT_DOMAINS else name
+
+
+def _one_or_many(message: Message, one: str, many: str) -> list[Message]:
+    return [*([message[one]] if one in message else []), *message.get(many, ())]
+
+
+class _Graphs:
+    """Messages of one file as graphs."""
+
+    def __init__(self, reader: Reader, gatherer: Gatherer) -> None:
+        self._reader = reader
+        self._gatherer = gatherer
+        self._num_nodes = 0
+
+    def graph(self, message: Message, scope: str) -> Graph:
+        """`scope` precedes the names of tensors in a branch or body, so that they stay apart."""
+        for tensor in message.get("initializers", ()):
+            self._tensor(scope + tensor.get("name", ""), tensor)
+        weights = {tensor.get("name", "") for tensor in message.get("initializers", ())}
+        inputs = [self._port(each) for each in message.get("inputs", ()) if each.get("name") not in weights]
+        outputs = [self._port(each) for each in message.get("outputs", ())]
+        nodes = [self._node(each, scope, index) for index, each in enumerate(message.get("nodes", ()))]
+        return Graph(message.get("name", ""), tuple(nodes), tuple(inputs), tuple(outputs))
+
+    def _tensor(self, name: str, message: Message) -> None:
+        if len(self._gatherer.tensors) >= MAX_TENSORS:
+            raise self._reader.error(f"has more than {MAX_TENSORS:,} tensors")
+        self._gatherer.add(name, message)
+
+    def _node(self, message: Message, scope: str, index: int) -> Node:
+        self._num_nodes += 1
+        if self._num_nodes > MAX_NODES:
+            raise self._reader.error(f"has more than {MAX_NODES:,} nodes")
+        name, op = message.get("name", ""), message.get("op", "")
+        if not op:
+            raise self._reader.error(f"has a node {name[:80]!r} that names no operator")
+        place = f"{scope}{name or f'{op} {index}'}/"
+        attributes, graphs = {}, {}
+        for each in message.get("attributes", ()):
+            key = each.get("name", "")
+            for number, inner in enumerate(_one_or_many(each, "g", "graphs")):
+                graphs[f"{key} {number + 1}" if number else key] = self.graph(inner, f"{place}{key}/")
+            for number, tensor in enumerate(_one_or_many(each, "t", "tensors")):
+                self._tensor(f"{place}{key} {number + 1}" if number else f"{place}{key}", tensor)
+            if "g" not in each and "graphs" not in each:
+                attributes[key] = self._attribute(each)
+        values = tuple(message.get("inputs", ())), tuple(message.get("outputs", ()))
+        return Node(op, name, *values, _domain(message.get("domain", "")), attributes, graphs)
+
+    def _attribute(self, message: Message) -> str:
+        if "t" in message:
+            kind = TYPES.get(message["t"].get("data_type", 0), ("?", 0))[0]
+            return f"{kind} {list(message['t'].get('dims', ()))[:LONGEST_SHOWN]}"
+        if "s" in message:
+            return self._short(message["s"])
+        for key in ("ints", "floats", "strings"):
+            if key in message:
+                shown = [
+                    self._short(each) if key == "strings" else f"{each:g}"
+                    for each in message[key][:LONGEST_SHOWN]
+                ]
+                more = ", …" if len(message[key]) > LONGEST_SHOWN else ""
+                return f"[{', '.join(shown)}{more}]"
+        return f"{message.get('i', message.get('f', 0)):g}"
+
+    def _short(self, span: tuple[int, int]) -> str:
+        begin, end = span
+        return self._reader.source.data[begin : min(end, begin + 80)].decode("utf-8", "replace")
+
+    def _port(self, message: Message) -> Port:
+        kind = message.get("type", {})
+        if "tensor" not in kind:
+            return Port(message.get("name", ""), next(iter(kind), "?"), None)
+        tensor = kind["tensor"]
+        name = TYPES.get(tensor.get("element", 0), ("STRING" if tensor.get("element") == 8 else "?", 0))[0]
+        if "shape" not in tensor:
+            return Port(message.get("name", ""), name, None)
+        sizes = tensor["shape"].get("dims", ())
+        shape = tuple(each["size"] if "size" in each else each.get("symbol") or "?" for each in sizes)
+        return Port(message.get("name", ""), name, shape)
