@@ -103,6 +103,13 @@ TEMPLATES = {
     "last user": '{{ $lastUserIdx := -1 }}{{ range $idx, $msg := .Messages }}{{ if eq $msg.Role "user" }}{{ $lastUserIdx = $idx }}'
     "{{ end }}{{ end }}{{ range $i, $m := .Messages }}{{ if eq $i $lastUserIdx }}*{{ end }}{{ if and $.IsThinkSet (and $m.Thinking "
     "(gt $i $lastUserIdx)) }}<think>{{ $m.Thinking }}</think>{{ end }}{{ $m.Role }}{{ end }}{{ if and $.IsThinkSet (not $.Think) }}no{{ end }}",
+    "type lists": "{{ range .Tools }}{{ range $n, $p := .Function.Parameters.Properties }}{{ $n }}: {{ if gt (len $p.Type) 1 }}"
+    "{{ range $i, $t := $p.Type }}{{ if $i }} | {{ end }}{{ $t }}{{ end }}{{ else if $p.Type }}{{ index $p.Type 0 }}"
+    "{{ else }}{{ len $p.Type }}{{ len $p.AnyOf }}{{ (index $p.AnyOf 0).Type }}{{ end }}; {{ end }}{{ end }}",
+    "prefill": "{{- $found := false -}}\n{{- range $i, $m := .Messages }}\n  {{- $last := eq (len (slice $.Messages $i)) 1 -}}\n"
+    '  {{- if and $last (eq $m.Role "assistant") (gt (len $m.Content) 0) }}\n    {{- $found = true }}\n  {{- end }}\n{{- end -}}\n'
+    "{{- range $i, $_ := .Messages }}{{ if (and $.IsThinkSet (or .Thinking (gt $i 2))) -}}\n<think>{{ .Thinking }}</think>\n{{ end -}}\n"
+    '{{ .Content }}{{- " "}}/{{- .Role }}\n{{ end }}{{ if not $found }}<answer>{{ end }}{{/* end */}}',
     "missing": "{{ .Nothing }}|{{ if .Nothing }}y{{ else }}n{{ end }}|{{ range .Nothing }}x{{ else }}e{{ end }}|{{ eq .Nothing `a` }}",
     "json texts": "{{ json .System }} {{ range .Messages }}{{ .Content | json }} {{ end }}{{ json true }} {{ json 3 }}",
     "date": '{{ currentDate }} {{ $d := currentDate "x" }}{{ $d }}',

@@ -23,7 +23,7 @@ from fairway.text.go_template_nodes import (
     Variable,
 )
 from fairway.text.jinja_prelude import json_macro, zero_guarded
-from fairway.text.ollama_types import ANY, BOOL, NUMBER, TEXT, Type, field_of
+from fairway.text.ollama_types import ANY, BOOL, NUMBER, TEXT, TEXTS, Type, field_of
 
 NIL = Type("any", name="nil")
 _COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
@@ -219,6 +219,13 @@ def _unquoted(literal: str) -> str:
     return re.sub(r"\\(.)", lambda match: {"n": "\n", "r": "\r"}.get(match[1], match[1]), literal[1:-1])
 
 
+def as_list(value: Expression) -> Expression:
+    """JSON Schema's type as the list that it is in Go; JSON has one name as it is."""
+    if value.type.kind != "types":
+        return value
+    return Expression(f"([{value.text}] if {value.text} is string and {value.text} else {value.text})", TEXTS)
+
+
 def _field(value: Expression, name: str, data: Mapping[str, Expression]) -> Expression:
     kind = value.type
     if kind == ROOT:
@@ -285,6 +292,7 @@ def _len(_: Expressions, arguments: Sequence[Expression]) -> Expression:
     if value.type.kind == "text":
         encoded = f"({value.text} | urlencode)"
         return Expression(f"({encoded} | length - 2 * {encoded}.count('%'))", NUMBER)
+    value = as_list(value)
     if value.type.kind in ("list", "map"):
         return Expression(f"({value.text} | length)", NUMBER)
     raise refused(f"it asks for the length of a {value.type.kind}")
@@ -293,6 +301,7 @@ def _len(_: Expressions, arguments: Sequence[Expression]) -> Expression:
 def _index(_: Expressions, arguments: Sequence[Expression]) -> Expression:
     value, *keys = arguments
     for key in keys:
+        value = as_list(value)
         if value.type.kind not in ("list", "map", "any") or value.type is NIL:
             raise refused(f"it asks a {value.type.kind} for a place")
         value = Expression(f"{value.text}[{key.text}]", value.type.of or ANY)

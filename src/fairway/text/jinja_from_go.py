@@ -22,7 +22,7 @@ from fairway.text.go_template_nodes import (
     Tree,
     With,
 )
-from fairway.text.jinja_expressions import NIL, ROOT, Expression, Expressions, Scope, quoted, refused
+from fairway.text.jinja_expressions import NIL, ROOT, Expression, Expressions, Scope, as_list, quoted, refused
 from fairway.text.jinja_prelude import messages_prelude, turns_prelude
 from fairway.text.ollama_template import OllamaTemplate, cut_at_response
 from fairway.text.ollama_types import BOOL, CHAT_DATA, NUMBER, TEXT, Type
@@ -177,7 +177,7 @@ class _Compiler:
         return scope.variables[pipe.variables[0]]
 
     def range(self, node: Range, scope: Scope) -> None:
-        value = self.expressions.pipe(node.pipe, scope)
+        value = as_list(self.expressions.pipe(node.pipe, scope))
         item = Expression(self.name("item"), _item_type(value.type))
         key = Expression(self.name("key"), TEXT if value.type.kind == "map" else NUMBER)
         self.tag(_loop(value, key, item))
