@@ -105,7 +105,7 @@ def along(
     labels = [
         _text(LEFT + (i + 0.5) * step, HEIGHT - BOTTOM + 16, name.removeprefix("layer "), "middle")
         for i, name in enumerate(names)
-        if i % every == 0 or i == len(names) - 1
+        if (i % every == 0 and i + every < len(names)) or i == len(names) - 1
     ]
     ruler = _y_line(axis.place(limit), "limit", f"limit {limit:.2g}")
     grid = [_y_line(axis.place(tick), "grid", _power(tick)) for tick in axis.ticks()]

@@ -84,7 +84,8 @@ def _check(check: Check) -> Html:
 
 
 def _predictions(found: LogitsEvidence) -> Html:
-    where = f"{found.num_tokens:,} tokens in {found.num_windows} windows of {found.window_tokens}"
+    windows = "1 window" if found.num_windows == 1 else f"{found.num_windows} windows"
+    where = f"{found.num_tokens:,} tokens in {windows} of {found.window_tokens}"
     change = f"{found.source_perplexity:.4g} became {found.target_perplexity:.4g}"
     nats = f"mean {found.kl_mean:.3g}, 99 % below {found.kl_p99:.3g}, largest {found.kl_max:.3g} nats"
     figures = facts(
