@@ -12,7 +12,7 @@ from pathlib import Path
 from fairway.errors import FormatError
 from fairway.formats.graph import Graph, GraphModel, Node, Port
 from fairway.formats.onnx_schema import SCHEMA, TYPES
-from fairway.formats.onnx_tensors import Gatherer
+from fairway.formats.onnx_tensors import Gatherer, OnnxTensors
 from fairway.formats.protobuf import HINT, Message, Reader
 from fairway.formats.source import Source
 
@@ -36,6 +36,15 @@ def open_onnx(path: Path) -> GraphModel:
     producer = f"{model.get('producer_name', '')} {model.get('producer_version', '')}".strip()
     metadata = {entry.get("key", ""): entry.get("value", "") for entry in model.get("metadata", ())}
     return GraphModel(path, "onnx", producer, sets, graph, gatherer.finished(), metadata, _warnings(model))
+
+
+def onnx_weights(path: Path) -> OnnxTensors:
+    """The tensors that lie beside the graph, where any do: what is inside it then is constants of its own."""
+    model = open_onnx(path)
+    tensors = model.tensors
+    assert isinstance(tensors, OnnxTensors)
+    beside = {name: each for name, each in tensors.tensors.items() if each.source.path != path}
+    return OnnxTensors(beside or tensors.tensors, tensors.sources)
 
 
 def _warnings(model: Message) -> tuple[str, ...]:
@@ -117,7 +126,7 @@ class _Graphs:
 
     def _short(self, span: tuple[int, int]) -> str:
         begin, end = span
-        return self._reader.source.data[begin : min(end, begin + 80)].decode("utf-8", "replace")
+        return bytes(self._reader.source.data[begin : min(end, begin + 80)]).decode("utf-8", "replace")
 
     def _port(self, message: Message) -> Port:
         kind = message.get("type", {})

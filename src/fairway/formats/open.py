@@ -18,6 +18,7 @@ from fairway.formats.licence import folder_licence
 from fairway.formats.lineage import Lineage, read_lineage
 from fairway.formats.modelfile import FILE_NAME
 from fairway.formats.nemo import nemo_bundle
+from fairway.formats.onnx import onnx_weights
 from fairway.formats.open_gguf import gguf_bundle
 from fairway.formats.open_modelfile import modelfile_bundle
 from fairway.formats.pooling import folder_pooling
@@ -28,6 +29,7 @@ from fairway.formats.sidecars import Sidecars
 from fairway.formats.source import unreadable
 from fairway.formats.torch_checkpoint import open_torch
 
+ONNX_NAME = "model.onnx"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 NEEDED_TO_RUN = ("config.json", "tokenizer.json")
 NOT_WEIGHTS = {"training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt"}
@@ -71,6 +73,8 @@ def _open_folder(folder: Path) -> Bundle:
         raise _several(folder, ggufs)
     if pickles:
         return _unpickled(_with_sidecars(folder, _pickled(folder, files, pickles)))
+    if ONNX_NAME in files:
+        return replace(_with_sidecars(folder, onnx_weights(folder / ONNX_NAME)), container="onnx")
     if FILE_NAME in files:
         return _from_modelfile(folder / FILE_NAME)
     raise FormatError(

@@ -136,7 +136,7 @@ class Reader:
         if end - begin > MAX_TEXT_BYTES:
             raise self.error(f"has a name of {end - begin} bytes at byte {begin}")
         try:
-            return self._data[begin:end].decode("utf-8")
+            return bytes(self._data[begin:end]).decode("utf-8")
         except UnicodeDecodeError:
             raise self.error(f"has a name that is not UTF-8 at byte {begin}") from None
 

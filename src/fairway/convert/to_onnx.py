@@ -1,0 +1,77 @@
+"""A Hugging Face folder as ONNX: the graph, its weights beside it, and everything that makes it speak.
+
+Weights keep their names, shapes and types, so each is compared with the source's to the bit; the graph
+computes in float32 whatever they are stored as. The rule: the output is a model of its own, whose tensors
+this engine runs too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from fairway.convert.job import Conversion, OutputFile, TensorJob, job_of
+from fairway.convert.onnx_decoder import decoder_graph, weight_shapes
+from fairway.convert.onnx_graph import weights_layout
+from fairway.convert.settings import STORED, ConvertSettings
+from fairway.convert.sidecars import copied_sidecars
+from fairway.convert.to_safetensors import common_type
+from fairway.errors import SettingsError, UnsupportedError
+from fairway.formats.bundle import Bundle
+from fairway.formats.floats import FLOATS
+from fairway.formats.open import ONNX_NAME
+from fairway.models.families import read_config
+from fairway.models.names import check_tensors, stored_names
+
+DATA_NAME = f"{ONNX_NAME}.data"
+
+
+def huggingface_to_onnx(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
+    """Raises `UnsupportedError` for a family that this engine does not run."""
+    if settings.type != STORED and settings.type not in FLOATS:
+        raise SettingsError(
+            f"An ONNX model's weights are floats here, not {settings.type}.",
+            hint=f"Choose --type {', '.join(FLOATS).lower()}.",
+            param="type",
+        )
+    config = read_config(bundle.config, bundle.config_name)
+    shapes = weight_shapes(config)
+    check_tensors(bundle, shapes, tied=config.tied_embeddings)
+    jobs = _jobs(bundle, list(shapes), settings.type)
+    weights = {job.name: job for job in jobs}
+    layout = weights_layout(weights)
+    graph = decoder_graph(config, {job.name: job.type for job in jobs})
+    model = graph.to_bytes(bundle.name, weights, layout, DATA_NAME)
+    dtype = None if settings.type == STORED else common_type(jobs)
+    return Conversion(
+        hop="",
+        source=bundle,
+        source_name=bundle.name,
+        target=target,
+        is_folder=True,
+        files=(OutputFile(DATA_NAME, layout, tuple(jobs)),),
+        sidecars=copied_sidecars(bundle, dtype) | {ONNX_NAME: model},
+        notes=_notes(config.max_context, config.rope.type if config.rope else "default"),
+    )
+
+
+def _jobs(bundle: Bundle, names: list[str], wanted: str) -> list[TensorJob]:
+    """Under the family's names."""
+    stored, jobs = stored_names(bundle.tensors.infos), []
+    for name in names:
+        kind = bundle.tensors.infos[stored[name]].type
+        if kind not in FLOATS:
+            raise UnsupportedError(
+                f"{bundle.path} stores {stored[name]} as {kind}, which ONNX does not hold.",
+                hint="Start from the original checkpoint, in F32, F16 or BF16.",
+            )
+        job = job_of(bundle, stored[name], kind if wanted == STORED else wanted)
+        jobs.append(replace(job, name=name, target=name))
+    return jobs
+
+
+def _notes(context: int, rope: str) -> tuple[str, ...]:
+    """A rope that depends on the length is fixed in the graph."""
+    if rope not in ("dynamic", "longrope"):
+        return ()
+    return (f"Its {rope} rope is that of a context of {context:,} tokens, whatever the text's length.",)
