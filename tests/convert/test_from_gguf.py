@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from model_cases import CASES
 from model_folders import LLAMA, TEMPLATE, converted, make_folder, same_weights
 from test_to_gguf import LIMITED, OWN, REFUSED, as_llama_cpp_has_it, logits
 
 from fairway.convert.from_gguf import gguf_to_folder
+from fairway.convert.gguf_keys import check_same
 from fairway.convert.settings import ConvertSettings
 from fairway.errors import UnsupportedError
 from fairway.formats.digest import bundle_digest
@@ -18,7 +21,37 @@ from fairway.formats.gguf import open_gguf
 from fairway.formats.gguf_types import decode_float32
 from fairway.formats.gguf_writer import RawValue, gguf_data, write_gguf
 from fairway.formats.open import open_bundle
+from fairway.models.families import read_config
 from fairway.text.loader import load_tokenizer
+
+SHAPES = st.fixed_dictionaries(
+    {
+        "model_type": st.sampled_from(["llama", "qwen2", "qwen3", "granite", "olmo2"]),
+        "num_hidden_layers": st.integers(1, 2),
+        "num_attention_heads": st.sampled_from([2, 4]),
+        "num_key_value_heads": st.sampled_from([1, 2]),
+        "head_dim": st.sampled_from([4, 6, 32]),
+        "hidden_size": st.sampled_from([8, 24, 64]),
+        "intermediate_size": st.integers(1, 80),
+        "tie_word_embeddings": st.booleans(),
+        "rms_norm_eps": st.sampled_from([1e-6, 1e-5]),
+        "rope_theta": st.sampled_from([1e4, 5e5]),
+        "max_position_embeddings": st.integers(16, 4096),
+    }
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(SHAPES, st.sampled_from(["f32", "f16", "bf16"]), st.sampled_from(["bpe", "spm"]))
+def test_any_shape_goes_there_and_back(tmp_path_factory, config, kind, vocabulary):
+    folder = tmp_path_factory.mktemp("shape")
+    source = make_folder(folder / "model", config | OWN, kind, vocabulary)
+    converted(source, "gguf", folder / "model.gguf")
+    converted(folder / "model.gguf", "safetensors", folder / "back", max_shard_bytes=20_000)
+    same_weights(source, folder / "back")
+    before, after = open_bundle(source), open_bundle(folder / "back")
+    check_same(read_config(before.config), read_config(after.config))
+
 
 BOTH_WAYS = [name for name in CASES if name not in REFUSED and name not in LIMITED]
 TEXTS = ["The fair wind", " two  spaces", "naïve 日本 😀", "<|im_end|>", "</s> and <s>", "\n\t12345"]

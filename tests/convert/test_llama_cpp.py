@@ -25,6 +25,7 @@ from fairway.formats.lora_peft import write_peft
 from fairway.formats.open import open_bundle
 from fairway.kernels.reference import ReferenceBackend
 from fairway.models.loader import load_model
+from fairway.quantize.mixes import MIXES
 from fairway.tensors import DenseTensor
 from fairway.text.loader import load_tokenizer
 
@@ -110,7 +111,7 @@ def test_every_family_speaks_alike(name, tmp_path):
     assert theirs == our_tokens(tmp_path / "model.gguf", PROMPT, NUM_TOKENS)
 
 
-@pytest.mark.parametrize("kind", ["Q8_0", "Q4_K_M", "F16", "BF16"])
+@pytest.mark.parametrize("kind", MIXES)
 def test_every_type_is_read(tmp_path, kind):
     config = LLAMA | {"hidden_size": 256, "intermediate_size": 512}
     source = make_folder(tmp_path / "model", config)

@@ -9,10 +9,7 @@ A hop says what goes in, what comes out and how to prepare it; running is the sa
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -36,7 +33,6 @@ from fairway.formats.bundle import Bundle
 from fairway.formats.gguf_types import BY_NAME
 
 Prepare: TypeAlias = Callable[[Bundle, ConvertSettings, Path], Conversion]
-SWITCH_S = 0.0005
 FLOAT_FOLDERS = ("huggingface", "safetensors", "torch", "nemo")
 TYPE_SUFFIX = re.compile(rf"[-_.](?:{'|'.join(BY_NAME)}|Q\d_K_[SML]|fp16|fp32)$", re.IGNORECASE)
 
@@ -175,23 +171,10 @@ def convert(conversion: Conversion, progress: Progress | None = None) -> Publish
             raise
 
 
-@contextmanager
-def quick_turns() -> Iterator[None]:
-    """The interpreter changes hands ten times as often: threads that round weights need it only for a moment,
-    and would wait for the one that compares tokenizers, which needs it all the time."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_S)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)
-
-
 def _converted(conversion: Conversion, place: Workplace, progress: Progress | None) -> Published:
-    """Evidence that needs no weights is gathered while they are written."""
+    """What needs no weights is compared first: tokenizers hold the interpreter, which rounding needs too."""
     writing = Writing(conversion, place, progress)
     output = writing.begin()
-    with ThreadPoolExecutor(1) as beside, quick_turns():
-        gathered = beside.submit(gather, conversion, output)
-        checked = writing.run(output)
-        return publish(conversion, place, output, gathered.result(), checked)
+    gathered = gather(conversion, output)
+    checked = writing.run(output)
+    return publish(conversion, place, output, gathered, checked)

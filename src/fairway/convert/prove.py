@@ -1,4 +1,4 @@
-"""The proof that a hop leaves behind: what is measured of every conversion while its tensors are written.
+"""The proof that a hop leaves behind: what is measured of every conversion beside its tensors.
 
 The tokenizer battery, the template battery, what ends an answer, what the configs compute, how much was
 quantised, and each tensor's error against what its type may cost. Layers and predictions need both models

@@ -32,6 +32,14 @@ class FastTokenizer(Tokenizer):
         self._plain: Backend | None = None
         self._plain_lock = threading.Lock()
 
+    def has_pieces_of(self, other: FastTokenizer) -> bool:
+        """Whether every id is the same piece, spelled and shown alike; False may also mean "look closer"."""
+        alike = (self._spelling, self._added, self.special_ids, self.vocab_size)
+        if alike != (other._spelling, other._added, other.special_ids, other.vocab_size):
+            return False
+        ours, theirs = (each._backend.get_vocab(with_added_tokens=True) for each in (self, other))
+        return bool(ours == theirs)
+
     def describe(self) -> dict[str, Any]:
         """The backend as a tokenizer.json holds it."""
         with library_errors("The tokenizer cannot be written down"):
