@@ -149,11 +149,12 @@ def _offline(
 def _rates(seen: Sequence[Rates]) -> dict[str, Spread]:
     from fairway.map.measure import Spread
 
-    return {
-        "prefill_tokens_per_s": Spread.of([each.prefill for each in seen]),
-        "decode_tokens_per_s": Spread.of([each.decode for each in seen]),
-        "output_tokens_per_s": Spread.of([each.output for each in seen]),
-    }
+    return Spread.named(
+        prefill_tokens_per_s=[each.prefill for each in seen],
+        decode_tokens_per_s=[each.decode for each in seen],
+        output_tokens_per_s=[each.output for each in seen],
+        between_steps_s=[each.between_steps_s for each in seen],
+    )
 
 
 def _over_http(
@@ -161,30 +162,34 @@ def _over_http(
 ) -> list[dict[str, Any]]:
     from fairway.map.measure import Spread
     from fairway.map.measure_http import measure_http
+    from fairway.map.step_clock import clocked
     from fairway.runtimes.loading import runtime_over
     from fairway.server.app import create_app
     from fairway.server.model_table import ModelTable
     from fairway.server.run import ServerThread
     from fairway.server.settings import ServerSettings
 
-    runtime = runtime_over(loaded)
     name = loaded.options.name
     rows = []
-    with ServerThread(create_app(ModelTable({name: runtime}), ServerSettings(port=0))) as server:
-        for work in workloads:
-            with screen.step(f"Measured batch {work.batch} over HTTP") as progress:
-                seen = []
-                for done in range(repeat):
-                    progress(done, repeat, "")
-                    seen.append(measure_http(server.url, name, work, prompts))
-            rows.append(
-                {
-                    "http_output_tokens_per_s": Spread.of([each.output for each in seen]),
-                    "http_first_token_s": Spread.of([each.first_token_s for each in seen]),
-                    "http_gap_s": Spread.of([each.gap_s for each in seen]),
-                }
-            )
-    runtime.close()
+    with clocked(loaded.engine) as clock:
+        runtime = runtime_over(loaded)
+        with ServerThread(create_app(ModelTable({name: runtime}), ServerSettings(port=0))) as server:
+            for work in workloads:
+                with screen.step(f"Measured batch {work.batch} over HTTP") as progress:
+                    seen, between = [], []
+                    for done in range(repeat):
+                        progress(done, repeat, "")
+                        seen.append(measure_http(server.url, name, work, prompts))
+                        between.append(clock.take(work.batch))
+                rows.append(
+                    Spread.named(
+                        http_output_tokens_per_s=[each.output for each in seen],
+                        http_first_token_s=[each.first_token_s for each in seen],
+                        http_gap_s=[each.gap_s for each in seen],
+                        http_between_steps_s=between,
+                    )
+                )
+        runtime.close()
     return rows
 
 
@@ -210,11 +215,16 @@ COLUMNS = {
     "prefill_tokens_per_s": ("prefill", 1),
     "decode_tokens_per_s": ("decode", 1),
     "output_tokens_per_s": ("output", 1),
+    "between_steps_s": ("between ms", 1000),
     "http_output_tokens_per_s": ("HTTP output", 1),
     "http_first_token_s": ("TTFT ms", 1000),
     "http_gap_s": ("gap ms", 1000),
+    "http_between_steps_s": ("between ms", 1000),
 }
-LEGEND = "Tokens per second of the whole batch: median ± half the middle spread."
+LEGEND = (
+    "Tokens per second of the whole batch: median ± half the middle spread. Between: from the end of one\n"
+    "decoding step of the model to the start of the next."
+)
 
 
 def _print(measured: Sequence[Measured]) -> None:
@@ -222,18 +232,20 @@ def _print(measured: Sequence[Measured]) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    names = [name for name in COLUMNS if name in measured[0].rates]
+    names = [name for name in COLUMNS if any(name in each.rates for each in measured)]
     for title in ("batch", *(COLUMNS[name][0] for name in names)):
         table.add_column(title, justify="right")
     for each in measured:
-        cells = [_cell(each.rates[name], COLUMNS[name][1]) for name in names]
+        cells = [_cell(each.rates.get(name), COLUMNS[name][1]) for name in names]
         table.add_row(str(each.workload.batch), *cells)
     console = Console(highlight=False)
     console.print(table)
     console.print(LEGEND, style="dim")
 
 
-def _cell(spread: Spread, factor: int) -> str:
+def _cell(spread: Spread | None, factor: int) -> str:
+    if spread is None:
+        return "–"
     value = spread.median * factor
-    digits = 0 if value >= 100 else 1
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2
     return f"{value:.{digits}f} ±{50 * spread.relative:.0f}%"

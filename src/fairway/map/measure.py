@@ -17,6 +17,7 @@ import numpy as np
 from fairway.engine.engine import Engine
 from fairway.engine.request import Request
 from fairway.engine.sampling_params import SamplingParams
+from fairway.map.step_clock import clocked
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Rates:
     """Answer tokens, while all requests are decoding."""
     output: float
     """Answer tokens over the whole time of a batch that arrives at once, prompts included."""
+    between_steps_s: float | None = None
+    """From one decoding step of the model to the next; None where there were no two."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,12 @@ class Spread:
     median: float
     relative: float
     """Interquartile range over median."""
+
+    @classmethod
+    def named(cls, **values: Sequence[float | None]) -> dict[str, Spread]:
+        """By name, without those of which nothing was measured."""
+        found = {name: [value for value in seen if value is not None] for name, seen in values.items()}
+        return {name: cls.of(seen) for name, seen in found.items() if seen}
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
@@ -73,7 +82,7 @@ class Measured:
         work = self.workload
         row: dict[str, Any] = {"batch": work.batch, "prompt": work.prompt, "generate": work.generate}
         for name, spread in self.rates.items():
-            row[name] = round(spread.median, 4)
+            row[name] = round(spread.median, 6)
             row[f"{name}_spread"] = round(spread.relative, 4)
         return row
 
@@ -94,12 +103,14 @@ def measure_engine(engine: Engine, workload: Workload, prompts: Prompts) -> Rate
     """Prefill alone, decode alone (over prompts that are cached by then), then both as they come."""
     batch = list(prompts.take(workload.batch, workload.prompt))
     prefill = Run(engine, batch, 1).whole_s
-    decode = Run(engine, batch, workload.generate)
+    with clocked(engine) as clock:
+        decode = Run(engine, batch, workload.generate)
     mixed = Run(engine, list(prompts.take(workload.batch, workload.prompt)), workload.generate)
     return Rates(
         prefill=workload.batch * workload.prompt / prefill,
         decode=decode.num_after_first / max(decode.after_first_s, 1e-9),
         output=workload.batch * workload.generate / mixed.whole_s,
+        between_steps_s=clock.take(workload.batch),
     )
 
 

@@ -95,16 +95,25 @@ void Executable::wait(std::size_t stage, int thread) {
     counters_[stage].wait(team_->bed());
 }
 
-std::vector<std::int32_t> Executable::argmax(View logits, std::size_t count) {
-    const Rows from = rows(logits);
-    std::vector<std::int32_t> best(count);
+// Calls body(number, thread) for 0 .. count - 1, on this thread alone where there is one: to wake others
+// takes longer than that.
+template <typename Body>
+void Executable::for_each(std::size_t count, Body body) {
+    if (count == 1) return body(0, 0);
     Counter counter(team_->size());
     counter.reset(count);
     team_->run([&](int thread) {
-        std::size_t row = 0;
-        for (; counter.take(thread, row); counter.done(1, team_->bed()))
-            best[row] = static_cast<std::int32_t>(kernels_.argmax(row_of(from, row), from.width));
+        std::size_t i = 0;
+        for (; counter.take(thread, i); counter.done(1, team_->bed())) body(i, thread);
         counter.wait(team_->bed());
+    });
+}
+
+std::vector<std::int32_t> Executable::argmax(View logits, std::size_t count) {
+    const Rows from = rows(logits);
+    std::vector<std::int32_t> best(count);
+    for_each(count, [&](std::size_t row, int) {
+        best[row] = static_cast<std::int32_t>(kernels_.argmax(row_of(from, row), from.width));
     });
     return best;
 }
@@ -116,14 +125,9 @@ void Executable::choose(View logits, const std::int32_t* rows, const std::vector
     for (std::size_t i = 0; i < draws.size(); ++i)
         if (rows[i] < 0 || static_cast<std::size_t>(rows[i]) >= run_.step.outputs)
             throw std::invalid_argument("a draw names a row that the last run did not write");
-    Counter counter(team_->size());
-    counter.reset(draws.size());
-    team_->run([&](int thread) {
-        std::size_t i = 0;
-        for (; counter.take(thread, i); counter.done(1, team_->bed()))
-            ids[i] = choosers_[static_cast<std::size_t>(thread)]
-                         .choose(row_of(from, static_cast<std::size_t>(rows[i])), width, draws[i]).value_or(-1);
-        counter.wait(team_->bed());
+    for_each(draws.size(), [&](std::size_t i, int thread) {
+        Chooser& chooser = choosers_[static_cast<std::size_t>(thread)];
+        ids[i] = chooser.choose(row_of(from, static_cast<std::size_t>(rows[i])), width, draws[i]).value_or(-1);
     });
 }
 

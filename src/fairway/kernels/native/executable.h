@@ -68,6 +68,8 @@ class Executable {
     void place_tokens();
     void work(int thread);
     bool is_handed_on(std::size_t stage) const;
+    template <typename Body>
+    void for_each(std::size_t count, Body body);
     void wait(std::size_t stage, int thread);
 
     struct Angles {
