@@ -209,3 +209,23 @@ def test_a_target_that_is_replaced_keeps_its_old_self_until_the_end(model, tmp_p
     assert files_of(target) == before
     converted(model, "safetensors", target, type="F16", force=True)
     assert files_of(target) != before
+
+
+@pytest.mark.parametrize("there", ["file", "folder", "link to a folder"])
+@pytest.mark.parametrize("to", ["safetensors", "gguf"])
+def test_whatever_is_there_is_replaced_when_told(model, tmp_path, to, there):
+    target, other = tmp_path / "out", tmp_path / "other"
+    other.mkdir()
+    (other / "mine").write_text("mine")
+    if there == "file":
+        target.write_text("old")
+    elif there == "folder":
+        target.mkdir()
+        (target / "old").write_text("old")
+    else:
+        target.symlink_to(other)
+    converted(model, to, target, force=True)
+    assert target.is_dir() is (to == "safetensors")
+    assert not (target / "old").exists()
+    assert (other / "mine").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "other", "out"]

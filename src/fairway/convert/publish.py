@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,10 +116,9 @@ def _make_durable(folder: Path) -> None:
 
 
 def _rename(place: Workplace, target: Path) -> None:
-    """One rename for a new target or a file; a folder that is replaced steps aside first."""
-    old = place.folder / "replaced"
-    if target.is_dir() and not target.is_symlink():
-        target.rename(old)
+    """One rename for a new target or a file; where a folder is involved, what is there steps aside."""
+    is_link = target.is_symlink()
+    if (target.is_dir() and not is_link) or (place.output.is_dir() and (target.exists() or is_link)):
+        target.rename(place.folder / "replaced")
     place.output.replace(target)
-    shutil.rmtree(old, ignore_errors=True)
     place.remove()
