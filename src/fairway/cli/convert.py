@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from fairway.convert.publish import Published
     from fairway.convert.settings import ConvertSettings
 
-FORMATS = ("safetensors", "gguf", "onnx", "modelfile")
+FORMATS = ("safetensors", "gguf", "onnx", "openvino", "modelfile")
 
 
 @click.command(context_settings=HELP)
 @click.argument("source")
 @click.option("--to", required=True, type=click.Choice(FORMATS), help="What to make of it.")
 @click.option(
-    "--type", "stored_type", default="stored", help="F32, F16, BF16, or for GGUF a mix like Q4_K_M."
+    "--type",
+    "stored_type",
+    default="stored",
+    help="F32, F16, BF16; a mix like Q4_K_M for GGUF; INT8, INT4 for OpenVINO.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write. [default: named after SOURCE]")
 @click.option("--max-shard-size", default="5GB", help="Safetensors are split into files of this size.")

@@ -24,7 +24,7 @@ from fairway.convert.publish import Published, publish
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.sidecars import copied_sidecars
 from fairway.convert.to_gguf import huggingface_to_gguf
-from fairway.convert.to_onnx import huggingface_to_onnx
+from fairway.convert.to_openvino import to_onnx, to_openvino
 from fairway.convert.to_safetensors import check_type, common_type, float_jobs, safetensors_files
 from fairway.convert.workplace import Workplace
 from fairway.convert.write import Progress, Writing
@@ -69,7 +69,8 @@ def _folder_to_safetensors(bundle: Bundle, settings: ConvertSettings, target: Pa
 HOPS = (
     Hop(FLOAT_FOLDERS, "safetensors", is_folder=True, prepare=_folder_to_safetensors),
     Hop(FLOAT_FOLDERS, "gguf", is_folder=False, prepare=huggingface_to_gguf),
-    Hop(FLOAT_FOLDERS, "onnx", is_folder=True, prepare=huggingface_to_onnx),
+    Hop(FLOAT_FOLDERS, "onnx", is_folder=True, prepare=to_onnx),
+    Hop(FLOAT_FOLDERS, "openvino", is_folder=True, prepare=to_openvino),
     Hop(("gguf",), "safetensors", is_folder=True, prepare=gguf_to_folder),
     Hop(("gguf",), "gguf", is_folder=False, prepare=gguf_to_gguf),
     Hop((*FLOAT_FOLDERS, "gguf"), "modelfile", is_folder=True, prepare=to_modelfile),

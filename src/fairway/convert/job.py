@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fairway.convert.encode import encode, is_exact, num_bytes
+from fairway.convert.finish import Finish
 from fairway.convert.rows import TensorRows
 from fairway.formats.bundle import Bundle
 from fairway.formats.floats import Bytes
@@ -108,6 +109,8 @@ class Conversion:
     """The source's and the output's, where the pre-flight has built them from what will be written."""
     vocabulary: Mapping[str, Any] = field(default_factory=dict)
     """The `tokenizer.*` metadata that the second was built from."""
+    finish: Finish | None = None
+    """What is made and run after the tensors were checked."""
     accept: str | None = None
     """Why it is to be published although a check may fail."""
 

@@ -7,6 +7,7 @@ the lineage, inside the output. Rule: what was not proved, or not accepted by na
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from fairway.formats.bundle import Bundle
 from fairway.formats.digest import digest_of_parts, tensor_digest
 from fairway.formats.lineage import FILE_NAME, Lineage, Origin, Step, now
 from fairway.proof.verdict import Verdict
+
+CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,18 @@ def publish(
     Raises `ProofFailed`; what was written stays, so that the same command with --accept is quick.
     """
     verdict = verdict_of(conversion, output, gathered.evidence, checked)
+    if conversion.finish is not None:
+        verdict = Verdict((*verdict.checks, conversion.finish.run(conversion.source, place.output)))
     if not verdict.passed and conversion.accept is None:
         raise _failed(verdict)
     pairs = list(zip(conversion.jobs, checked, strict=True))
     digest = _digest(output, {job.target: each.digest for job, each in pairs}, gathered.output)
     of_source = {job.source: each.source_digest for job, each in pairs}
     source_digest = _digest(conversion.source, of_source, gathered.source)
+    if conversion.finish is not None and conversion.finish.leftovers:
+        for name in conversion.finish.leftovers:
+            (place.output / name).unlink()
+        digest = _digest_of_files(place.output)
     record(conversion, place, _lineage(conversion, digest, source_digest, summary(verdict, checked)))
     num_bytes = sum(path.stat().st_size for path in place.content.rglob("*") if path.is_file())
     _make_durable(place.content)
@@ -94,18 +103,34 @@ def _digest(bundle: Bundle, known: dict[str, str], small: Mapping[str, str]) -> 
     return digest_of_parts(bundle, known | hashed, small).value
 
 
+def _digest_of_files(folder: Path) -> str:
+    """Of a folder that is no bundle: its files by name, as their lines in `sha256sum` would be."""
+    whole = hashlib.sha256()
+    for name in sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()):
+        digest = hashlib.sha256()
+        with (folder / name).open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+        whole.update(f"{digest.hexdigest()}  {name}\n".encode())
+    return f"sha256:{whole.hexdigest()}"
+
+
 def _lineage(conversion: Conversion, digest: str, source_digest: str, proof: dict[str, Any]) -> Lineage:
     source = conversion.source
     step = Step(
         hop=conversion.hop,
         sources=(Origin(conversion.source_name, source.container, source_digest),),
         settings=conversion.settings,
-        tools={"fairway": __version__, "numpy": np.__version__},
+        tools={"fairway": __version__, "numpy": np.__version__} | dict(_tools(conversion)),
         made=now(),
         proof=proof,
         accepted_by=None if proof["passed"] else f"{getpass.getuser()}: {conversion.accept}",
     )
     return Lineage(digest, (source.lineage or Lineage()).then(step))
+
+
+def _tools(conversion: Conversion) -> Mapping[str, str]:
+    return {} if conversion.finish is None else conversion.finish.tools
 
 
 def _make_durable(folder: Path) -> None:
