@@ -105,7 +105,7 @@ def test_a_rewritten_model_computes_the_same_to_the_bit(shared, rewritten, name)
 
 
 def test_both_runtimes_agree(rewritten):
-    """On MNIST. OpenVINO 2026.4 refuses silero's file as its makers wrote it: a rank is left open in a branch."""
+    """On MNIST. OpenVINO 2026.4 refuses the file of silero: a rank is left open in one of its branches."""
     path = rewritten("mnist/opt-mnist.onnx")
     [a], [b] = (run(path)(mnist_feeds()) for run in (in_onnx_runtime, in_openvino))
     np.testing.assert_allclose(a, b, atol=1e-3 * max(1, float(np.abs(a).max())))
