@@ -109,7 +109,8 @@ def test_what_is_not_quantised_is_read_as_it_is(tmp_path):
     assert isinstance(tensors, QuantizedTensors)
     stored = open_safetensors(tmp_path / "model.safetensors")
     assert quantized(stored, {}) is stored
-    assert quantized(stored, {"quantization_config": {"quant_method": "bitsandbytes"}}) is stored
+    for method in ("bitsandbytes", None, ["awq"], {}):
+        assert quantized(stored, {"quantization_config": {"quant_method": method}}) is stored
 
 
 CT = {"quant_method": "compressed-tensors", "format": "pack-quantized"}

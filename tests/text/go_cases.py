@@ -87,6 +87,7 @@ TEMPLATES = {
     "raw": '{{ "tab\\tnew\\nline \\u00e9 \\x41 \\101 \\"q\\"" }} {{ `raw \\n {{ }}` }} {{ "{% x %} {# y #} }}" }}',
     "range": "{{ range .Tools }}T{{ else }}no tools{{ end }} {{ range $i, $t := .Tools }}{{ $i }}{{ $t.Function.Name }}{{ end }}"
     " {{ range 3 }}{{ . }}{{ end }}",
+    "range else": "{{ range $i, $t := .Tools }}{{ $i }}{{ else }}none{{ len $i }}{{ if $t }}x{{ end }}{{ end }}",
     "leave": '{{ range .Messages }}{{ if eq .Role "assistant" }}{{ continue }}{{ end }}{{ .Role }}{{ if .ToolCalls }}{{ break }}'
     "{{ end }}{{ range $.Messages }}{{ break }}{{ end }};{{ end }}",
     "index": "{{ (index .Messages 0).Role }} {{ with index .Messages 0 }}{{ .Content }}{{ end }} {{ $m := index .Messages 0 }}{{ $m.Content }}",

@@ -148,3 +148,27 @@ TURN = "{{ if .System }}<s>{{ .System }}{{ end }}{{ if .Prompt }}<u>{{ .Prompt }
 def test_templates_of_turns_render_the_same_through_both(source, said):
     messages = [{"role": role, "content": content} for role, content in said]
     assert compiled(source).render(messages) == OllamaTemplate(source).render(messages)
+
+
+BREAKS = st.sampled_from(
+    ["$", ".", " ", "(", ")", "|", "{{", "}}", "-", " end ", " else ", ":=", '"', "1", "nil", "and ", "$i"]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(sorted(TEMPLATES.values())),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 4), BREAKS), min_size=1, max_size=4),
+)
+def test_damaged_templates_are_refused_or_render_the_same(source, damage):
+    for place, length, text in damage:
+        at = int(place * len(source))
+        source = source[:at] + text + source[at + length :]
+    clock = lambda: datetime(2026, 7, 31)  # noqa: E731
+    try:
+        expected = OllamaTemplate(source, clock=clock).render(CONVERSATIONS["turns"])
+        found = compiled(source).render(CONVERSATIONS["turns"])
+    except FairwayError as error:
+        assert "\n" not in str(error)
+        return
+    assert found == expected

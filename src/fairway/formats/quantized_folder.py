@@ -120,9 +120,9 @@ def quantized(stored: StoredTensors, config: Mapping[str, Any]) -> StoredTensors
     Raises `UnsupportedError` for a variant that is not known.
     """
     stated = config.get("quantization_config")
-    if not isinstance(stated, dict) or stated.get("quant_method") not in MARKS:
+    method = stated.get("quant_method") if isinstance(stated, dict) else None
+    if not isinstance(stated, dict) or not isinstance(method, str) or method not in MARKS:
         return stored
-    method = stated["quant_method"]
     if not any(name.endswith(MARKS[method]) for name in stored.infos):
         return stored
     scheme = SCHEMES[method](stated)

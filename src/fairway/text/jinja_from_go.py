@@ -189,7 +189,8 @@ class _Compiler:
         self.nodes(node.body, inner)
         if node.otherwise:
             self.tag("else")
-            self.nodes(node.otherwise, replace(scope, variables=dict(scope.variables)))
+            whole = dict.fromkeys(node.pipe.variables, value) if node.pipe.declares else {}
+            self.nodes(node.otherwise, replace(scope, variables=scope.variables | whole))
         self.tag("endfor")
 
     def loop_variable(self, name: str, value: Expression, declares: bool, scope: Scope) -> None:
