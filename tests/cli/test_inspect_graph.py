@@ -80,6 +80,22 @@ def test_the_page_draws_every_node_and_nothing_of_the_file_becomes_markup(path, 
     assert "src=" not in text
 
 
+def test_the_many_caches_of_a_decoder_are_counted_on_the_page(path, tmp_path):
+    from fairway.formats.onnx import open_onnx
+    from fairway.formats.protobuf import Reader
+    from fairway.formats.source import Source
+
+    message = Reader(Source(path), SCHEMA).message("Model", (0, path.stat().st_size))
+    message["graph"]["initializers"] = []
+    message["graph"]["inputs"] = [{"name": f"past.{number}"} for number in range(50)]
+    path.write_bytes(encode(SCHEMA, "Model", message))
+    run(path, "--html", tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "and 44 more" in text
+    assert text.count("past.49") > 0
+    assert len(open_onnx(path).graph.inputs) == 50
+
+
 def test_what_a_graph_does_not_have_is_refused(path):
     with pytest.raises(UsageError, match="no digest"):
         run(path, "--digest")

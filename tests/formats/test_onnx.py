@@ -95,6 +95,24 @@ def test_a_link_out_of_the_folder_is_refused(write, tmp_path, is_folder):
         open_onnx(write(graph(tensors=[tensor("w", (6,), 1, external(location))])))
 
 
+def test_links_of_a_hub_cache_are_followed(write, tmp_path):
+    """There the model and its numbers are links to files that lie side by side."""
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "blobs" / "1").write_bytes(model(graph(tensors=[tensor("w", (6,), 1, external("a.bin"))])))
+    (tmp_path / "blobs" / "2").write_bytes(FLOATS.tobytes())
+    for name, blob in (("model.onnx", "1"), ("a.bin", "2")):
+        (tmp_path / "snapshot" / name).symlink_to(f"../blobs/{blob}")
+    found = open_onnx(tmp_path / "snapshot" / "model.onnx")
+    np.testing.assert_array_equal(found.tensors.read("w").values, FLOATS)
+
+
+def test_a_name_with_a_line_break_stays_in_one_line(write):
+    with pytest.raises(FormatError) as caught:
+        open_onnx(write(graph(tensors=[tensor("w", (6,), 1, external("a\nb.bin"))])))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("places", "problem"),
     [
@@ -112,7 +130,7 @@ def test_places_beside_the_model_are_checked(write, tmp_path, places, problem):
 
 
 def test_what_is_missing_beside_the_model_is_named(write):
-    with pytest.raises(FormatError, match=r"keeps numbers in gone\.bin, which is missing"):
+    with pytest.raises(FormatError, match=r"keeps numbers in 'gone\.bin', which is missing"):
         open_onnx(write(graph(tensors=[tensor("w", (6,), 1, external("gone.bin"))])))
 
 

@@ -185,17 +185,19 @@ def inside(folder: Path, location: str, model: Path) -> Path:
     is_plain = parts and not any(each in ("..", "/") or "\\" in each or ":" in each for each in parts)
     if not is_plain or "\0" in location or len(location) > 1000:
         raise FormatError(f"{model} wants the file {location[:120]!r}, which is no plain file beside it.")
+    # A hub's cache keeps all files of a model in one folder, and links to them from another.
+    homes = (folder.resolve(), model.resolve().parent)
     path = folder
     for part in parts:
         path = path / part
-        if path.is_symlink() and path.resolve().parent != folder.resolve():
+        if path.is_symlink() and path.resolve().parent not in homes:
             raise FormatError(
                 f"{model} wants the file {location[:120]!r}, which is a link to another folder.",
                 hint="Copy the file itself beside the model.",
             )
     if not path.exists():
         raise FormatError(
-            f"{model} keeps numbers in {location[:120]}, which is missing.",
+            f"{model} keeps numbers in {location[:120]!r}, which is missing.",
             hint="Download it beside the model.",
         )
     return path

@@ -5,6 +5,8 @@ Reads headers only. The rule: what the drawing leaves out is said above it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fairway.formats.graph import GraphModel, Node, Port
 from fairway.report.charts import NUM_COLOURS, parts
 from fairway.report.graph_layout import HEIGHT, WIDTH, Box, Drawing, lay_out
@@ -12,6 +14,7 @@ from fairway.report.html import Child, Html, el, join
 from fairway.report.page import count, facts, page, section, size, table
 
 MOST_NODES = 600
+MOST_PORTS = 6
 LONGEST = 22
 """Letters that a box has room for."""
 
@@ -47,8 +50,8 @@ def _overview(model: GraphModel) -> Html:
     rows: list[tuple[str, Child]] = [
         ("made by", model.producer or "not stated"),
         ("operator sets", sets or "not stated"),
-        *(("input", _port(port)) for port in model.graph.inputs),
-        *(("output", _port(port)) for port in model.graph.outputs),
+        *(("input", text) for text in _ports(model.graph.inputs)),
+        *(("output", text) for text in _ports(model.graph.outputs)),
         *((key, value[:500]) for key, value in model.metadata.items()),
     ]
     kinds = model.types
@@ -60,6 +63,12 @@ def _overview(model: GraphModel) -> Html:
     listed = table(("type", "tensors", "numbers", "bytes"), cells, numbers=3)
     types = join(chart, el("div", listed, class_="gap"))
     return el("div", section("Model", facts(*rows)), section("Types", types), class_="pair")
+
+
+def _ports(ports: Sequence[Port]) -> list[str]:
+    """A decoder has two for every layer: the first say what the others are, and the drawing has them all."""
+    more = len(ports) - MOST_PORTS
+    return [_port(each) for each in ports[:MOST_PORTS]] + ([f"and {more} more"] if more > 0 else [])
 
 
 def _port(port: Port) -> str:
