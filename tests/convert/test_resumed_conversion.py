@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from killed_conversions import ENVIRONMENT, files_of, killed
 from model_folders import converted
 
 from fairway.convert import prove
@@ -16,45 +16,7 @@ from fairway.convert.write import Writing
 from fairway.errors import Busy, DoesNotFit, InternalError, ProofFailed
 from fairway.formats.open import open_bundle
 
-KILLED_BY_ITSELF = """
-import os, signal, sys
-from fairway.cli.main import run
-from fairway.convert import publish, workplace
-place = workplace.Workplace
-def dies_after(count, function):
-    calls = []
-    def wrapped(*arguments):
-        calls.append(function(*arguments))
-        if len(calls) >= count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return calls[-1]
-    return wrapped
-moment, count = sys.argv[1], int(sys.argv[2])
-if moment == "note":
-    place.note = dies_after(count, place.note)
-elif moment == "begin":
-    place.begin = dies_after(count, place.begin)
-else:
-    setattr(publish, moment, dies_after(count, getattr(publish, moment)))
-run(sys.argv[3:])
-"""
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
 MOMENTS = [("begin", 1), ("note", 1), ("note", 7), ("note", 21), ("record", 1), ("_make_durable", 1)]
-
-
-def files_of(path: Path) -> dict[str, bytes]:
-    """Everything but the record of when it was made."""
-    if path.is_file():
-        return {"": path.read_bytes()}
-    found = {str(each.relative_to(path)): each.read_bytes() for each in path.rglob("*") if each.is_file()}
-    found.pop("fairway.json")
-    return found
-
-
-def killed(moment: str, count: int, *arguments: object) -> None:
-    command = [sys.executable, "-c", KILLED_BY_ITSELF, moment, str(count), "convert", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=100, env=ENVIRONMENT)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
 
 @pytest.mark.parametrize(("moment", "count"), MOMENTS)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from killed_conversions import files_of, killed
 from model_cases import CASES, CONTEXTS
 from model_folders import LLAMA, TEMPLATE, converted, make_folder
-from test_resume import files_of, killed
 from tiny_models import Session
 
 from fairway.convert.gguf_keys import check_same, gguf_keys
