@@ -1,9 +1,10 @@
 """What a bundle contains, as one digest that is the same on every machine.
 
 SHA-256 over the canonical JSON of its parts: config, tokenizer, chat template, generation defaults,
-end-of-text ids, pooling, licence, and the weights as [name, type, shape, digest] in order of names. A
-tensor's digest is SHA-256 over the SHA-256 of each MiB of its stored bytes, rows in Hugging Face's
-order. So neither sharding, order, container metadata, time nor lineage change it: content does.
+end-of-text ids, pooling, licence, a preset where there is one, and the weights as [name, type, shape,
+digest] in order of names. A tensor's digest is SHA-256 over the SHA-256 of each MiB of its stored
+bytes, rows in Hugging Face's order. So neither sharding, order, container metadata, time nor lineage
+change it: content does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fairway.formats.bundle import Bundle, StoredTensors, TensorInfo, TokenizerSource
+from fairway.formats.bundle import Bundle, Preset, StoredTensors, TensorInfo, TokenizerSource
 from fairway.formats.floats import Bytes
 from fairway.formats.source import Source
 from fairway.tensors import DenseTensor
@@ -75,6 +76,7 @@ def digest_of_parts(
 def small_parts(bundle: Bundle) -> dict[str, str]:
     """Digests of everything but the weights."""
     config = {key: value for key, value in bundle.config.items() if key not in NOT_CONTENT}
+    preset = {} if bundle.preset is None else {"preset": json_digest(_preset_content(bundle.preset))}
     return {
         "config": json_digest(config),
         "tokenizer": json_digest(_tokenizer_content(bundle.tokenizer)),
@@ -83,7 +85,17 @@ def small_parts(bundle: Bundle) -> dict[str, str]:
         "end_of_text_ids": json_digest(list(bundle.end_of_text_ids)),
         "pooling": json_digest(asdict(bundle.pooling) if bundle.pooling else None),
         "licence": json_digest(bundle.licence),
+        **preset,
     }
+
+
+def _preset_content(preset: Preset) -> dict[str, Any]:
+    """Adapters by what lies there, not where it lies."""
+    files = [
+        file for path in preset.adapters for file in (sorted(path.glob("*")) if path.is_dir() else [path])
+    ]
+    adapters = [hashlib.sha256(Source(file).data).hexdigest() for file in files if file.is_file()]
+    return asdict(preset) | {"adapters": adapters}
 
 
 def weights_digest(infos: Mapping[str, TensorInfo], tensor_digests: Mapping[str, str]) -> str:
