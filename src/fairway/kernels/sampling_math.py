@@ -19,6 +19,7 @@ Ids: TypeAlias = npt.NDArray[np.intp]
 
 _GROUP = 64
 _MASK = (1 << 64) - 1
+_LOWEST_EXPONENT = np.float32(-87.33)
 
 
 def uniform(seed: int, position: int) -> float:
@@ -50,9 +51,13 @@ def log_sum_exp(row: F32) -> float:
 
 
 def relative_weights(row: F32, temperature: float) -> F32:
-    """Probabilities at `temperature`, as multiples of the most likely token's."""
+    """Probabilities at `temperature`, as multiples of the most likely token's.
+
+    Exactly 0 below float32's normal numbers, as the native kernels' exponential is.
+    """
     weights: F32 = row - row.max()
     weights *= np.float32(1 / temperature)
+    weights[weights < _LOWEST_EXPONENT] = -np.inf
     np.exp(weights, out=weights)
     return weights
 
