@@ -57,9 +57,7 @@ def gguf_to_folder(bundle: Bundle, settings: ConvertSettings, target: Path) -> C
     jobs = [_float_job(bundle, name, wanted, settings.type == STORED) for name in names]
     files, index = safetensors_files(jobs, settings)
     return Conversion(
-        hop="",
         source=bundle,
-        source_name=bundle.name,
         target=target,
         is_folder=True,
         files=files,
@@ -170,9 +168,7 @@ def gguf_to_gguf(bundle: Bundle, settings: ConvertSettings, target: Path) -> Con
     metadata = _metadata(tensors, settings.type, jobs)
     rope = {name: np.array(constants[name], np.float32) for name in ROPE_TENSORS if name in constants}
     return Conversion(
-        hop="",
         source=bundle,
-        source_name=bundle.name,
         target=target,
         is_folder=False,
         files=(gguf_file(target.name, metadata, jobs, rope, bundle.lineage),),

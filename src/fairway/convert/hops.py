@@ -56,9 +56,7 @@ def _folder_to_safetensors(bundle: Bundle, settings: ConvertSettings, target: Pa
     files, index = safetensors_files(jobs, settings)
     dtype = None if settings.type == STORED else common_type(jobs)
     return Conversion(
-        hop="",
         source=bundle,
-        source_name=bundle.name,
         target=target,
         is_folder=True,
         files=files,

@@ -93,12 +93,13 @@ class OutputFile:
 class Conversion:
     """A hop ready to run: it passed the pre-flight, and nothing has been written."""
 
-    hop: str
     source: Bundle
-    source_name: str
     target: Path
     is_folder: bool
     files: tuple[OutputFile, ...]
+    hop: str = ""
+    """Its name, and that of the source: `hops.prepare` fills both, alike for every hop."""
+    source_name: str = ""
     sidecars: Mapping[str, bytes] = field(default_factory=dict)
     """Small files of a folder, by name."""
     settings: Mapping[str, Any] = field(default_factory=dict)

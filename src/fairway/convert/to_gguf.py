@@ -61,9 +61,7 @@ def huggingface_to_gguf(bundle: Bundle, settings: ConvertSettings, target: Path)
     check_same(config, _read_back(keys, jobs, target))
     metadata = _metadata(bundle, keys, vocabulary, file_type(settings.type, jobs))
     return Conversion(
-        hop="",
         source=bundle,
-        source_name=bundle.name,
         target=target,
         is_folder=False,
         files=(gguf_file(target.name, metadata, jobs, keys.rope_tensors, bundle.lineage),),

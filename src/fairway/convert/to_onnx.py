@@ -44,9 +44,7 @@ def huggingface_to_onnx(bundle: Bundle, settings: ConvertSettings, target: Path)
     model = graph.to_bytes(bundle.name, weights, layout, DATA_NAME)
     dtype = None if settings.type == STORED else common_type(jobs)
     return Conversion(
-        hop="",
         source=bundle,
-        source_name=bundle.name,
         target=target,
         is_folder=True,
         files=(OutputFile(DATA_NAME, layout, tuple(jobs)),),

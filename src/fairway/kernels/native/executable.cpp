@@ -100,13 +100,7 @@ void Executable::wait(std::size_t stage, int thread) {
 template <typename Body>
 void Executable::for_each(std::size_t count, Body body) {
     if (count == 1) return body(0, 0);
-    Counter counter(team_->size());
-    counter.reset(count);
-    team_->run([&](int thread) {
-        std::size_t i = 0;
-        for (; counter.take(thread, i); counter.done(1, team_->bed())) body(i, thread);
-        counter.wait(team_->bed());
-    });
+    team_->share(count, body);
 }
 
 std::vector<std::int32_t> Executable::argmax(View logits, std::size_t count) {

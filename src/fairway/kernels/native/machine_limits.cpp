@@ -18,14 +18,8 @@ constexpr std::size_t kItemsPerPass = 8;  // for a thread to read: a pass is sho
 // Seconds that the team takes for all items.
 template <typename Body>
 double seconds(Team& team, std::size_t items, Body body) {
-    Counter counter(team.size());
-    counter.reset(items);
     const auto start = std::chrono::steady_clock::now();
-    team.run([&](int thread) {
-        std::size_t item = 0;
-        for (; counter.take(thread, item); counter.done(1, team.bed())) body(item);
-        counter.wait(team.bed());
-    });
+    team.share(items, [&](std::size_t item, int) { body(item); });
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 

@@ -69,17 +69,14 @@ void Packer::for_rows(std::size_t rows, Body body) {
     if (rows > form_.rows - added_) throw std::invalid_argument("more rows than the matrix has");
     if (rows == 0) return;
     const std::size_t first = added_, end = added_ + rows, first_tile = first / kTile;
-    Counter counter(team_->size());
-    counter.reset((end - 1) / kTile + 1 - first_tile);
-    team_->run([&](int thread) {
-        Scratch scratch{std::vector<float>(form_.columns), std::vector<std::uint8_t>(weights_.groups * kGroup)};
-        std::size_t tile = 0;
-        for (; counter.take(thread, tile); counter.done(1, team_->bed())) {
-            const std::size_t start = std::max(first, (first_tile + tile) * kTile);
-            for (std::size_t row = start; row < std::min(end, (first_tile + tile + 1) * kTile); ++row)
-                body(row, row - first, scratch);
-        }
-        counter.wait(team_->bed());
+    std::vector<Scratch> scratches(static_cast<std::size_t>(team_->size()));
+    team_->share((end - 1) / kTile + 1 - first_tile, [&](std::size_t tile, int thread) {
+        Scratch& scratch = scratches[static_cast<std::size_t>(thread)];
+        scratch.floats.resize(form_.columns);
+        scratch.codes.resize(weights_.groups * kGroup);
+        const std::size_t start = std::max(first, (first_tile + tile) * kTile);
+        for (std::size_t row = start; row < std::min(end, (first_tile + tile + 1) * kTile); ++row)
+            body(row, row - first, scratch);
     });
     added_ = end;
 }

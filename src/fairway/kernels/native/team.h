@@ -110,6 +110,17 @@ class Team {
     // job(size - 1). Returns when all that began have ended; the job must share its work by
     // counters, not by thread number. Several callers take turns. Works in a forked child too.
     void run(const std::function<void(int)>& job);
+    // body(item, thread) once for each item 0 .. items - 1.
+    template <class Body>
+    void share(std::size_t items, Body body) {
+        Counter counter(threads_);
+        counter.reset(items);
+        run([&](int thread) {
+            std::size_t item = 0;
+            for (; counter.take(thread, item); counter.done(1, bed())) body(item, thread);
+            counter.wait(bed());
+        });
+    }
     // For waits inside a job.
     Bed& bed() { return *bed_; }
 
