@@ -26,7 +26,7 @@ from fairway.engine.sampling_params import SamplingParams
 from fairway.engine.token_stream import Mailbox, deliver
 from fairway.kernels import program as p
 from fairway.kernels.program import CacheShape, Executable, Limits, Program, Step
-from fairway.kernels.sampling import Draw
+from fairway.kernels.sampling import Draw, Score
 from fairway.kernels.select import select_backend
 from fairway.tensors import F32, DenseTensor
 
@@ -81,6 +81,9 @@ class NothingRunner:
 
     def choose(self, rows: Sequence[int], draws: Sequence[Draw]) -> list[int | None]:
         return self.executable.choose(rows, draws, self.vocab_size)
+
+    def score(self, rows: Sequence[int], numbers: Sequence[int]) -> list[Score]:
+        return self.executable.score(rows, numbers, self.vocab_size)
 
 
 def microseconds_per_step(

@@ -11,7 +11,7 @@ from fairway.kernels import program as p
 from fairway.kernels.extension import native_isas
 from fairway.kernels.native_backend import NativeBackend
 from fairway.kernels.program import CacheShape, Limits, Program, Step
-from fairway.kernels.sampling import Draw, choose
+from fairway.kernels.sampling import Draw, choose, score
 from fairway.tensors import DenseTensor
 
 ISAS = native_isas()
@@ -163,3 +163,38 @@ def test_rows_that_were_not_run_are_refused(isa) -> None:
     for rows, vocabulary in ((2, 10), (-1, 10), (0, 11), (0, 0)):
         with pytest.raises(ValueError, match=r"row|logits"):
             executable.choose([rows], [Draw()], vocabulary)
+
+
+@isas
+@given(st.integers(0, 2**31), st.sampled_from([1, 7, 300, 5000]), st.sampled_from([0, 1, 5, 300, 6000]))
+@settings(max_examples=30, deadline=None)
+def test_log_probabilities_are_made_of_the_sum_and_the_most_likely(isa, seed, vocabulary, number) -> None:
+    logits = np.round(logits_of(seed, 3, vocabulary + 9), 1)  # so that some are equal
+    logits[1, : vocabulary // 2] = -np.inf
+    found = executable_showing(BACKENDS[isa], logits).score([2, 0, 1, 0], [number, 1, number, 0], vocabulary)
+    expected = score(logits[:, :vocabulary], [2, 0, 1, 0], [number, 1, number, 0])
+    for own, other in zip(found, expected, strict=True):
+        assert own.top == other.top
+        assert own.log_sum_exp == pytest.approx(other.log_sum_exp, abs=1e-5)
+
+
+@isas
+def test_no_log_probabilities_where_there_are_no_finite_numbers(isa) -> None:
+    logits = logits_of(9, 4, 100)
+    logits[0, 3], logits[1, 70] = np.nan, np.inf
+    logits[2] = -np.inf
+    scores = executable_showing(BACKENDS[isa], logits).score([0, 1, 2, 3], [2, 2, 2, 2], 100)
+    assert [np.isnan(each.log_sum_exp) for each in scores] == [True, True, True, False]
+
+
+@isas
+def test_neither_threads_nor_the_batch_matter_to_log_probabilities(isa) -> None:
+    logits = logits_of(10, 8, 5000)
+    found = [
+        executable_showing(NativeBackend(isa, threads), logits).score(range(8), [5] * 8, 5000)
+        for threads in (1, 2, 5)
+    ]
+    alone = executable_showing(BACKENDS[isa], logits)
+    assert found[0] == found[1] == found[2] == [alone.score([i], [5], 5000)[0] for i in range(8)]
+    with pytest.raises(ValueError, match="row"):
+        alone.score([8], [1], 5000)

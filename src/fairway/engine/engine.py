@@ -156,7 +156,7 @@ class Engine:
         for chunk in batch.chunks:
             request = self.scheduler.requests[chunk.request_id]
             if request.wants_prompt_logprobs:
-                score_prompt(request, logits[row : row + chunk.num_outputs])
+                score_prompt(request, range(row, row + chunk.num_outputs), logits, self.runner)
             row += chunk.num_outputs
             if self._chooses(chunk):
                 requests.append(request)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fairway.engine.batch import Batch, Chunk
 from fairway.errors import InternalError
-from fairway.kernels.sampling import Draw, choose
+from fairway.kernels.sampling import Draw, Score, choose, score
 from fairway.tensors import F32
 
 U64: TypeAlias = npt.NDArray[np.uint64]
@@ -68,6 +68,9 @@ class FakeRunner:
 
     def choose(self, rows: Sequence[int], draws: Sequence[Draw]) -> list[int | None]:
         return choose(self._logits, rows, draws)
+
+    def score(self, rows: Sequence[int], numbers: Sequence[int]) -> list[Score]:
+        return score(self._logits, rows, numbers)
 
     def _wait(self, batch: Batch) -> None:
         seconds = self.step_latency_s + self.token_latency_s * batch.num_tokens

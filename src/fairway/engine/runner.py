@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fairway.engine.batch import Batch
-from fairway.kernels.sampling import Draw
+from fairway.kernels.sampling import Draw, Score
 from fairway.tensors import F32
 
 
@@ -41,4 +41,8 @@ class Runner(Protocol):
 
         As `kernels.sampling.choose` means it: None where the row is no finite numbers.
         """
+        ...
+
+    def score(self, rows: Sequence[int], numbers: Sequence[int]) -> list[Score]:
+        """What log probabilities are made of, of these rows as they are now; `kernels.sampling.score`."""
         ...

@@ -1,23 +1,22 @@
 """Chooses the next token of each request from its row of logits.
 
 Order of operations, as vLLM documents it: log probabilities of the raw logits; minimum length and
-bias; penalties; then greedy, or temperature, min-p, top-k, top-p and a draw. Who asks for no log
-probabilities is served by the runner, where the logits lie. The rule: a choice depends on the
-request's own row, tokens, parameters and seed, never on the rest of the batch.
+bias; penalties; then greedy, or temperature, min-p, top-k, top-p and a draw. The runner does what
+reads a whole row, where the logits lie. The rule: a choice depends on the request's own row, tokens,
+parameters and seed, never on the rest of the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
-
-import numpy as np
 
 from fairway.engine.adjustments import Adjustments
 from fairway.engine.events import TokenLogprob
 from fairway.engine.request import Request
-from fairway.kernels.sampling import Draw, choose_one
-from fairway.kernels.sampling_math import log_sum_exp, most_likely, uniform
+from fairway.kernels.sampling import Draw, Score
+from fairway.kernels.sampling_math import uniform
 from fairway.tensors import F32
 
 GREEDY = Draw(temperature=0.0)
@@ -34,14 +33,18 @@ class Sample(NamedTuple):
 
 
 class Chooser(Protocol):
-    """The part of `Runner` that chooses from the last run's logits, as they lie there now."""
+    """The part of `Runner` that reads the last run's logits, as they lie there now."""
 
     def choose(self, rows: Sequence[int], draws: Sequence[Draw]) -> list[int | None]: ...
 
+    def score(self, rows: Sequence[int], numbers: Sequence[int]) -> list[Score]: ...
 
-def is_plain(request: Request) -> bool:
-    """Nothing but a choice is asked of the logits."""
-    return request.sampling.logprobs is None
+
+class Unadjusted(NamedTuple):
+    """A row as the model wrote it, and what its log probabilities are made of."""
+
+    row: F32
+    score: Score
 
 
 def sample(requests: Sequence[Request], rows: Sequence[int], logits: F32, chooser: Chooser) -> list[Sample]:
@@ -49,16 +52,11 @@ def sample(requests: Sequence[Request], rows: Sequence[int], logits: F32, choose
 
     A row is adjusted where it lies, since nobody else reads it.
     """
-    plain = []
+    unadjusted = _unadjusted(requests, rows, logits, chooser)
     for request, row in zip(requests, rows, strict=True):
-        if is_plain(request):
-            _adjust(request, logits[row])
-            plain.append((row, draw_of(request)))
-    ids = iter(chooser.choose([row for row, _ in plain], [how for _, how in plain]) if plain else ())
-    return [
-        _sample_of(next(ids)) if is_plain(request) else sample_one(request, logits[row])
-        for request, row in zip(requests, rows, strict=True)
-    ]
+        _adjust(request, logits[row])
+    ids = chooser.choose(rows, [draw_of(request) for request in requests])
+    return [_sample_of(token_id, unadjusted.get(row)) for row, token_id in zip(rows, ids, strict=True)]
 
 
 def draw_of(request: Request) -> Draw:
@@ -70,31 +68,45 @@ def draw_of(request: Request) -> Draw:
     return Draw(params.temperature, params.top_k or 0, params.top_p, params.min_p, threshold)
 
 
-def _sample_of(token_id: int | None) -> Sample:
-    return Sample(token_id) if token_id is not None else Sample(error=NOT_FINITE)
+def _unadjusted(
+    requests: Sequence[Request], rows: Sequence[int], logits: F32, chooser: Chooser
+) -> dict[int, Unadjusted]:
+    """By row, of those whose log probabilities are wanted."""
+    wanted = {
+        row: request.sampling
+        for request, row in zip(requests, rows, strict=True)
+        if request.sampling.logprobs is not None
+    }
+    if not wanted:
+        return {}
+    scores = chooser.score(list(wanted), [params.logprobs or 0 for params in wanted.values()])
+    return {
+        row: Unadjusted(logits[row].copy() if params.adjusts_logits else logits[row], score)
+        for (row, params), score in zip(wanted.items(), scores, strict=True)
+    }
 
 
-def sample_one(request: Request, row: F32) -> Sample:
-    adjusted = row.copy() if request.sampling.adjusts_logits else row
-    _adjust(request, adjusted)
-    token_id = choose_one(adjusted, draw_of(request))
-    if token_id is None or not np.isfinite(row.max()):
+def _sample_of(token_id: int | None, unadjusted: Unadjusted | None) -> Sample:
+    if token_id is None or (unadjusted and math.isnan(unadjusted.score.log_sum_exp)):
         return Sample(error=NOT_FINITE)
-    params = request.sampling
-    if params.logprobs is None:
+    if unadjusted is None:
         return Sample(token_id)
-    norm = log_sum_exp(row)
-    return Sample(token_id, float(row[token_id]) - norm, _top(row, norm, params.logprobs))
+    row, score = unadjusted
+    return Sample(token_id, float(row[token_id]) - score.log_sum_exp, tuple(_top(score)))
 
 
-def score_prompt(request: Request, rows: F32) -> None:
-    """Adds the log probabilities of the next prompt tokens: row i speaks of the token after its own."""
+def score_prompt(request: Request, rows: Sequence[int], logits: F32, chooser: Chooser) -> None:
+    """Adds the log probabilities of the next prompt tokens: each row speaks of the token after its own."""
+    rows = rows[: request.num_prompt - 1 - len(request.prompt_logprobs)]
     number = request.sampling.prompt_logprobs or 0
-    for row in rows[: request.num_prompt - 1 - len(request.prompt_logprobs)]:
+    for row, score in zip(rows, chooser.score(rows, [number] * len(rows)), strict=True):
         token_id = request.token_ids[len(request.prompt_logprobs) + 1]
-        norm = log_sum_exp(row)
-        own = TokenLogprob(token_id, float(row[token_id]) - norm)
-        request.prompt_logprobs.append((own, *_top(row, norm, number)))
+        own = TokenLogprob(token_id, float(logits[row, token_id]) - score.log_sum_exp)
+        request.prompt_logprobs.append((own, *_top(score)))
+
+
+def _top(score: Score) -> Iterator[TokenLogprob]:
+    return (TokenLogprob(token_id, logit - score.log_sum_exp) for token_id, logit in score.top)
 
 
 def _adjust(request: Request, row: F32) -> None:
@@ -103,8 +115,3 @@ def _adjust(request: Request, row: F32) -> None:
     if request.adjustments is None:
         request.adjustments = Adjustments(request, row.size)
     request.adjustments.apply(request, row)
-
-
-def _top(row: F32, norm: float, number: int) -> tuple[TokenLogprob, ...]:
-    ids = most_likely(row, number).tolist() if number else []
-    return tuple(TokenLogprob(i, float(row[i]) - norm) for i in ids)

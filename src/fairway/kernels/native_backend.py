@@ -22,7 +22,7 @@ from fairway.kernels.extension import MISSING, native_isas
 from fairway.kernels.extension import native as _native
 from fairway.kernels.packing import Kind, Packer, kind_of
 from fairway.kernels.program import Buffer, CacheShape, Limits, Program, Step
-from fairway.kernels.sampling import Draw
+from fairway.kernels.sampling import Draw, Score
 from fairway.tensors import F32, I32, WeightTensor
 
 _ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu": 3}
@@ -101,6 +101,11 @@ class NativeExecutable:
         table = np.array(draws, np.float64).reshape(len(draws), len(Draw._fields))
         ids = self._native.choose(np.array(rows, np.int32), table, vocabulary)
         return [None if token_id < 0 else token_id for token_id in ids]
+
+    def score(self, rows: Sequence[int], numbers: Sequence[int], vocabulary: int) -> list[Score]:
+        """What log probabilities are made of, from rows of the last run's logits, over the threads."""
+        counts = np.array(numbers, np.int32)
+        return [Score(*each) for each in self._native.score(np.array(rows, np.int32), counts, vocabulary)]
 
     def profile(self, on: bool = True) -> dict[str, float]:
         """Seconds per kind of stage since the last call; switches counting on or off."""

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
-from fairway.kernels.sampling import Draw
+from fairway.kernels.sampling import Draw, Score
 from fairway.tensors import F32, I32, WeightTensor
 
 Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu"]
@@ -303,6 +303,13 @@ class Executable(Protocol):
         """A token for each draw, from the first `vocabulary` logits of its row of the last run.
 
         None where those are no finite numbers; see `kernels.sampling.choose`.
+        """
+        ...
+
+    def score(self, rows: Sequence[int], numbers: Sequence[int], vocabulary: int) -> list[Score]:
+        """What log probabilities over the first `vocabulary` logits of each row of the last run are made of.
+
+        With the `numbers[i]` most likely tokens of row i, as many as there are; see `kernels.sampling.score`.
         """
         ...
 

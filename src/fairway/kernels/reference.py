@@ -16,7 +16,7 @@ from fairway.kernels import program as p
 from fairway.kernels import reference_ops as ops
 from fairway.kernels.check import buffers_of, check_program, check_step
 from fairway.kernels.program import Buffer, CacheShape, Limits, Program, Step
-from fairway.kernels.sampling import Draw, choose
+from fairway.kernels.sampling import Draw, Score, choose, score
 from fairway.tensors import F32, I32, Array, DenseTensor, GroupedTensor, WeightTensor
 
 
@@ -119,6 +119,10 @@ class ReferenceExecutable:
     def choose(self, rows: Sequence[int], draws: Sequence[Draw], vocabulary: int) -> list[int | None]:
         """A token for each draw, from its row of the last run's logits."""
         return choose(self._get(self.logits)[:, :vocabulary], rows, draws)
+
+    def score(self, rows: Sequence[int], numbers: Sequence[int], vocabulary: int) -> list[Score]:
+        """What log probabilities are made of, from rows of the last run's logits."""
+        return score(self._get(self.logits)[:, :vocabulary], rows, numbers)
 
     def _get(self, buffer: Buffer) -> F32:
         return self.buffers[buffer.index][:, buffer.start : buffer.start + buffer.width]

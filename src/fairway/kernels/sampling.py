@@ -17,6 +17,7 @@ from fairway.kernels.sampling_math import (
     Ids,
     choose_from_all,
     choose_weight,
+    log_sum_exp,
     most_likely,
     top_p_candidates,
 )
@@ -34,6 +35,25 @@ class Draw(NamedTuple):
     min_p: float = 0.0
     uniform: float = 0.0
     """In [0, 1): which of the tokens that are left, in their order, by their probability."""
+
+
+class Score(NamedTuple):
+    """What log probabilities are made of: a token's is its logit minus `log_sum_exp`."""
+
+    log_sum_exp: float
+    """Natural logarithm of the sum of exp(logit) over the row; not a number where the row is none."""
+    top: list[tuple[int, float]]
+    """Ids and logits of the most likely tokens, most likely first."""
+
+
+def score(logits: F32, rows: Sequence[int], numbers: Sequence[int]) -> list[Score]:
+    """Of each row what makes log probabilities, and so many of its most likely tokens."""
+    return [score_one(logits[row], number) for row, number in zip(rows, numbers, strict=True)]
+
+
+def score_one(row: F32, number: int) -> Score:
+    ids = most_likely(row, number) if number else np.zeros(0, np.intp)
+    return Score(log_sum_exp(row), list(zip(ids.tolist(), row[ids].tolist(), strict=True)))
 
 
 def choose(logits: F32, rows: Sequence[int], draws: Sequence[Draw]) -> list[int | None]:

@@ -15,7 +15,7 @@ from typing import Any
 from fairway.engine.batch import Batch
 from fairway.engine.engine import Engine
 from fairway.engine.runner import Runner
-from fairway.kernels.sampling import Draw
+from fairway.kernels.sampling import Draw, Score
 from fairway.tensors import F32
 
 
@@ -45,6 +45,9 @@ class StepClock:
 
     def choose(self, rows: Sequence[int], draws: Sequence[Draw]) -> list[int | None]:
         return self._runner.choose(rows, draws)
+
+    def score(self, rows: Sequence[int], numbers: Sequence[int]) -> list[Score]:
+        return self._runner.score(rows, numbers)
 
     def take(self, batch: int) -> float | None:
         """Median seconds between two decoding steps of `batch` sequences since the last call."""

@@ -14,7 +14,7 @@ import numpy as np
 from fairway.engine.batch import Batch, Chunk
 from fairway.errors import InternalError
 from fairway.kernels.program import CacheShape, Executable, Limits, Step
-from fairway.kernels.sampling import Draw
+from fairway.kernels.sampling import Draw, Score
 from fairway.tensors import F32
 
 
@@ -55,6 +55,9 @@ class ModelRunner:
 
     def choose(self, rows: Sequence[int], draws: Sequence[Draw]) -> list[int | None]:
         return self._executable.choose(rows, draws, self.vocab_size)
+
+    def score(self, rows: Sequence[int], numbers: Sequence[int]) -> list[Score]:
+        return self._executable.score(rows, numbers, self.vocab_size)
 
 
 class StepArrays:

@@ -114,15 +114,31 @@ std::vector<std::int32_t> Executable::argmax(View logits, std::size_t count) {
 
 void Executable::choose(View logits, const std::int32_t* rows, const std::vector<Draw>& draws, std::size_t width,
                         std::int32_t* ids) {
-    const Rows from = this->rows(logits);
-    if (width < 1 || width > from.width) throw std::invalid_argument("there are fewer logits than tokens to choose from");
-    for (std::size_t i = 0; i < draws.size(); ++i)
-        if (rows[i] < 0 || static_cast<std::size_t>(rows[i]) >= run_.step.outputs)
-            throw std::invalid_argument("a draw names a row that the last run did not write");
+    const Rows from = rows_to_read(logits, rows, draws.size(), width);
     for_each(draws.size(), [&](std::size_t i, int thread) {
         Chooser& chooser = choosers_[static_cast<std::size_t>(thread)];
         ids[i] = chooser.choose(row_of(from, static_cast<std::size_t>(rows[i])), width, draws[i]).value_or(-1);
     });
+}
+
+std::vector<Score> Executable::score(View logits, const std::int32_t* rows, const std::vector<std::size_t>& counts,
+                                     std::size_t width) {
+    const Rows from = rows_to_read(logits, rows, counts.size(), width);
+    std::vector<Score> scores(counts.size());
+    for_each(counts.size(), [&](std::size_t i, int thread) {
+        Chooser& chooser = choosers_[static_cast<std::size_t>(thread)];
+        scores[i] = chooser.score(row_of(from, static_cast<std::size_t>(rows[i])), width, counts[i]);
+    });
+    return scores;
+}
+
+Rows Executable::rows_to_read(View logits, const std::int32_t* rows, std::size_t count, std::size_t width) const {
+    const Rows from = this->rows(logits);
+    if (width < 1 || width > from.width) throw std::invalid_argument("there are fewer logits than tokens to choose from");
+    for (std::size_t i = 0; i < count; ++i)
+        if (rows[i] < 0 || static_cast<std::size_t>(rows[i]) >= run_.step.outputs)
+            throw std::invalid_argument("a row is named that the last run did not write");
+    return from;
 }
 
 }  // namespace fairway

@@ -51,12 +51,15 @@ class Executable {
     // A token for each draw from the first `width` logits of its row, -1 where they are no numbers. Throws
     // std::invalid_argument for a row that the last run did not write.
     void choose(View logits, const std::int32_t* rows, const std::vector<Draw>& draws, std::size_t width, std::int32_t* ids);
+    // Of each of these rows what its log probabilities are made of, with so many of its most likely tokens.
+    std::vector<Score> score(View logits, const std::int32_t* rows, const std::vector<std::size_t>& counts, std::size_t width);
 
     void set_profile(bool on) { profiling_ = on; }
     std::map<std::string, double> take_profile() { return std::exchange(profile_, {}); }  // seconds by kind
     std::size_t num_bytes() const;
 
   private:
+    Rows rows_to_read(View logits, const std::int32_t* rows, std::size_t count, std::size_t width) const;
     const float* keep(const float* values, std::size_t count, std::size_t padded = 0);
     RowStage& row_stage(const char* kind, bool outputs);
     void add_rows(const char* kind, View written, RowOperation operation);

@@ -4,6 +4,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -228,6 +229,19 @@ void bind_run(nb::class_<Bound>& type) {
             bound.choose(bound.logits(), rows.data(), each, width, ids.data());
         }
         return ids;
+    });
+    type.def("score", [](Bound& bound, const Ids& rows, const Ids& counts, std::size_t width) {
+        if (counts.shape(0) != rows.shape(0)) throw std::invalid_argument("there is a count for each row");
+        const Turn turn(bound.taken());
+        std::vector<std::size_t> each;
+        for (std::size_t i = 0; i < counts.shape(0); ++i) each.push_back(static_cast<std::size_t>(std::max(0, counts.data()[i])));
+        const std::vector<Score> scores = [&] {
+            const Outside outside;
+            return bound.score(bound.logits(), rows.data(), each, width);
+        }();
+        nb::list out;
+        for (const Score& score : scores) out.append(nb::make_tuple(score.log_sum_exp, score.top));
+        return out;
     });
     type.def("profile", [](Bound& bound, bool on) {
         bound.set_profile(on);

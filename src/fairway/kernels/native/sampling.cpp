@@ -47,6 +47,32 @@ std::optional<std::int32_t> Chooser::choose(const float* logits, std::size_t wid
     return from_all(row, draw);
 }
 
+Score Chooser::score(const float* logits, std::size_t width, std::size_t count) {
+    const float highest = logits[kernels_.argmax(logits, width)];
+    Score score{std::numeric_limits<double>::quiet_NaN(), {}};
+    if (!std::isfinite(highest) || !kernels_.all_numbers(logits, width)) return score;
+    score.log_sum_exp = static_cast<double>(highest) + std::log(kernels_.total_weight(logits, width, highest, 1.0f));
+    count = std::min(count, width);
+    if (count == 0) return score;
+    most_likely(logits, width, count);
+    for (std::size_t i = 0; i < count; ++i) score.top.emplace_back(ids_[i], logits[ids_[i]]);
+    return score;
+}
+
+// Leaves the ids of the `count` largest logits at the beginning of `ids_`, in their order.
+void Chooser::most_likely(const float* logits, std::size_t width, std::size_t count) {
+    ids_.resize(count <= kMostTop ? count : width);
+    if (count <= kMostTop) {
+        values_.resize(count);
+        return kernels_.top(logits, width, count, values_.data(), ids_.data());
+    }
+    std::iota(ids_.begin(), ids_.end(), 0);
+    const auto earlier = [&](std::int32_t a, std::int32_t b) {
+        return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+    };
+    std::partial_sort(ids_.begin(), ids_.begin() + static_cast<std::ptrdiff_t>(count), ids_.end(), earlier);
+}
+
 // First a group of tokens that are equal modulo the number of groups, then a token in it.
 std::int32_t Chooser::from_all(const Row& row, const Draw& draw) {
     const std::size_t groups = (row.width + kGroupTokens - 1) / kGroupTokens;

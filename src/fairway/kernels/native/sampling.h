@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "kernels.h"
@@ -16,12 +17,21 @@ struct Draw {
     std::size_t top_k;
 };
 
+// What log probabilities are made of: log(sum(exp(logit))), not a number where the row has none, and the
+// most likely tokens with their logits.
+struct Score {
+    double log_sum_exp;
+    std::vector<std::pair<std::int32_t, float>> top;
+};
+
 // One thread's memory between rows.
 class Chooser {
   public:
     explicit Chooser(const Kernels& kernels) : kernels_(kernels) {}
     // Nothing where the row is not all numbers below infinity, or has none above minus infinity.
     std::optional<std::int32_t> choose(const float* row, std::size_t width, const Draw& draw);
+    // With the `count` most likely tokens, at most all.
+    Score score(const float* row, std::size_t width, std::size_t count);
 
   private:
     struct Candidate {
@@ -43,6 +53,7 @@ class Chooser {
     std::int32_t from_first(const Row& row, const Draw& draw);
     std::int32_t from_reaching(const Row& row, const Draw& draw);
     std::int32_t from_nucleus(const Row& row, const Draw& draw);
+    void most_likely(const float* logits, std::size_t width, std::size_t count);
     void collect(const Row& row, double bound, double temperature);
     double mass() const;
     std::int32_t pick_left(const Draw& draw);
