@@ -55,7 +55,7 @@ def test_what_is_asked_for_is_done():
 
 def test_the_cache_holds_a_full_context_and_no_more_than_is_useful():
     planned = plan(random_bundle(TINY), MACHINE, PlanSettings())
-    assert planned.context == 1024 and planned.cache_tokens == 16 * 1024
+    assert planned.context == 1024 and planned.cache_tokens == PlanSettings().max_sequences * 1024
     large = plan(random_bundle(QWEN2_5_0_5B), MACHINE, PlanSettings())
     assert large.context == 32_768 and large.need.kv_bytes <= 2 << 30
     assert large.cache_tokens >= large.context

@@ -34,8 +34,6 @@ SMALL_PARAMETERS = 50_000_000
 # Left to the rest of the system.
 USABLE_SHARE = 0.92
 KV_LIMIT_BYTES = 2 << 30
-# More than this many full contexts at once is prefix cache that few would notice.
-KV_FULL_CONTEXTS = 16
 CONTEXT_STEP = 1024
 SMALLEST_CONTEXT = 2048
 # What a stream reads per second at least on current memory, and what reads pleasantly.
@@ -129,9 +127,9 @@ class Planner:
         return max(self.shortest_context(), tokens // CONTEXT_STEP * CONTEXT_STEP)
 
     def num_blocks(self, weight_type: str, kv_type: CacheType, context: int) -> int:
-        """At least one full context; at most a share of what is free, and no more than is useful."""
+        """At least one full context; at most a share of what is free, and one for every sequence at once."""
         tokens = self.kv_budget(weight_type) // kv_bytes(self.config, 1, kv_type)
-        useful = min(tokens, KV_FULL_CONTEXTS * context)
+        useful = min(tokens, self.settings.max_sequences * context)
         return max(-(-context // BLOCK_SIZE), useful // BLOCK_SIZE)
 
     def kv_budget(self, weight_type: str) -> int:
