@@ -48,7 +48,7 @@ def test_the_table_has_the_same(capsys):
     [
         (["--batch", "1,x"], "'1,x' is not a list of sizes; write for example 1,8,32."),
         (["--prompt", "2000"], "exceed the context of 1024. Try --prompt 1020"),
-        (["--batch", "9000", "--prompt", "900"], "tokens of cache"),
+        (["--batch", "90000", "--prompt", "900", "--kv-share", "0.01"], "tokens of cache"),
     ],
 )
 def test_an_impossible_workload_is_refused(capsys, flags, message):
