@@ -51,7 +51,8 @@ class MachineLimits:
 
 
 def measure_limits(isa: str = "auto", threads: int | None = None, passes: int = PASSES) -> MachineLimits:
-    """Takes a second or two, and 1 GiB or a quarter of what is free. Raises `UnsupportedError` where no native kernels run."""
+    """Takes a second or two, and 1 GiB or a quarter of what is free. Raises `UnsupportedError` where no
+    native kernels run."""
     known = native_isas()
     if not known or (isa != "auto" and isa not in known):
         raise UnsupportedError(
