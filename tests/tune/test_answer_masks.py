@@ -1,0 +1,81 @@
+"""What is learned is what transformers says the assistant wrote, whether the template marks it or not."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from tokenizers import AddedToken
+from tokenizers import Tokenizer as Backend
+from tune_cases import CONTROL, CONVERSATIONS, EOS, MARKED, SHARED, encoder, runs, tokenizer, unmarked
+
+from fairway.text.fast_tokenizer import FastTokenizer
+from fairway.text.pieces import spelling_of_decoder
+from fairway.text.tokenizer import SpecialTokens
+from fairway.tune.encode import mask
+from fairway.tune.messages import messages_of
+from fairway.tune.rows import ChatRow
+
+GOLDENS = json.loads((Path(__file__).parent / "goldens" / "answer_masks.json").read_text("utf-8"))
+PHI3 = SHARED / "tokenizers" / "phi-3" / "tokenizer.json"
+BUILTIN = Path(__file__).parents[2] / "src" / "fairway" / "builtin" / "tokenizer.json"
+CASES = [(name, title) for name in MARKED for title in CONVERSATIONS]
+
+
+def from_file(path):
+    backend = Backend.from_file(str(path))
+    missing = [each for each in CONTROL if backend.token_to_id(each) is None]
+    backend.add_special_tokens([AddedToken(each, special=True, normalized=False) for each in missing])
+    special = SpecialTokens(frozenset(backend.get_added_tokens_decoder()), eos=backend.token_to_id(EOS))
+    return FastTokenizer(backend, spelling_of_decoder(json.loads(backend.decoder.__getstate__())), special)
+
+
+TOKENIZERS = {"bytes": tokenizer, "builtin": lambda: from_file(BUILTIN), "phi-3": lambda: from_file(PHI3)}
+
+
+@pytest.fixture(scope="module", params=TOKENIZERS)
+def recorded(request):
+    if request.param == "phi-3" and not PHI3.exists():
+        pytest.skip("../shared is absent")
+    return GOLDENS[request.param], TOKENIZERS[request.param]()
+
+
+def examples(template, title, tokens):
+    row = ChatRow(messages_of(CONVERSATIONS[title], "messages"))
+    [found] = encoder(template, tokens=tokens).encode([row])
+    assert isinstance(found, list), found
+    return found
+
+
+@pytest.mark.parametrize("way", ["marked", "unmarked"])
+@pytest.mark.parametrize(("name", "title"), CASES)
+def test_mask_is_that_of_transformers(recorded, name, title, way):
+    golden = recorded[0][name][title]
+    template = MARKED[name] if way == "marked" else unmarked(MARKED[name])
+    [example] = examples(template, title, recorded[1])
+    ids = example.ids.tolist()
+    digest = hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]
+    assert (len(ids), digest) == (golden["count"], golden["ids"])
+    assert runs(example.learned.tolist()) == golden["learned"]
+
+
+def test_all_are_recorded():
+    assert {name for name in GOLDENS if name != "transformers"} == set(TOKENIZERS)
+    assert all(set(table) == set(MARKED) for name, table in GOLDENS.items() if name != "transformers")
+
+
+def test_a_token_is_learned_if_any_of_its_characters_is():
+    learned, straddles = mask([3, 6, 9], [(4, 9)])
+    assert learned.tolist() == [False, True, True]
+    assert straddles
+
+
+def test_bytes_of_one_character_share_its_fate():
+    learned, straddles = mask([1, 2, 2, 2, 3], [(1, 2)])
+    assert learned.tolist() == [False, True, True, True, False]
+    assert not straddles
+
+
+def test_an_empty_text_has_no_mask():
+    learned, straddles = mask([], [])
+    assert (learned.tolist(), straddles) == ([], False)
