@@ -109,9 +109,6 @@ def _written(token: ShownToken) -> str:
 
 
 def _verdict(report: CheckReport) -> Text:
-    errors = sum(file.num_errors for file in report.files)
-    warnings = sum(file.num_warnings for file in report.files)
-    counts = f"{errors:,} errors, {warnings:,} warnings"
     if report.passed():
-        return Text(f"✓ {report.model} can learn this: {counts}.", style="bold green")
-    return Text(f"✗ {report.model} cannot learn this as it is: {counts}.", style="bold red")
+        return Text(f"✓ {report.model} can learn this: {report.counted()}.", style="bold green")
+    return Text(f"✗ {report.model} cannot learn this as it is: {report.counted()}.", style="bold red")

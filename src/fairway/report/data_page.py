@@ -26,11 +26,9 @@ def data_page(report: CheckReport) -> str:
 
 def _verdict(report: CheckReport, names: str) -> Html:
     status = "passed" if report.passed() else "failed"
-    errors = sum(file.num_errors for file in report.files)
-    warnings = sum(file.num_warnings for file in report.files)
     said = "can be learned" if report.passed() else "cannot be learned as it is"
     seal = el("div", "✓" if report.passed() else "✗", class_=f"seal {status}", aria_hidden="true")
-    lead = f"{errors:,} errors, {warnings:,} warnings; learned: {report.learn}"
+    lead = f"{report.counted()}; learned: {report.learn}"
     return el(
         "div", seal, el("div", el("h1", f"{names} {said}"), el("p", lead, class_="lead")), class_="verdict"
     )

@@ -88,6 +88,12 @@ class CheckReport:
     max_length: int | None
     files: tuple[FileReport, ...]
 
+    def counted(self) -> str:
+        """ "2 errors, 1 warning" """
+        errors = sum(file.num_errors for file in self.files)
+        warnings = sum(file.num_warnings for file in self.files)
+        return f"{errors:,} error{'s' * (errors != 1)}, {warnings:,} warning{'s' * (warnings != 1)}"
+
     def passed(self, *, strict: bool = False) -> bool:
         """No errors; if strict, no warnings either."""
         return not any(each.num_errors or (strict and each.num_warnings) for each in self.files)

@@ -30,15 +30,16 @@ class CsvRecords:
     def __init__(self, path: Path, start: int, progress: Progress | None = None) -> None:
         self.path = path
         csv.field_size_limit(MAX_LINE_BYTES)
-        self._file = path.open("rb")
         self._starts: list[tuple[int, int]] = []
         self._delimiter = ","
-        self._header = self._read_header(start)
         size = path.stat().st_size
-        for count, found in enumerate(self._scan(), 1):
-            self._starts.append(found)
-            if progress is not None and count % TELL_EVERY == 0:
-                progress(found[0], size, "")
+        with path.open("rb") as file:
+            file.seek(start)
+            self._header = self._read_header(file)
+            for count, found in enumerate(self._scan(file), 1):
+                self._starts.append(found)
+                if progress is not None and count % TELL_EVERY == 0:
+                    progress(found[0], size, "")
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -47,36 +48,37 @@ class CsvRecords:
         return f"line {self._starts[index][1]}"
 
     def record(self, index: int) -> dict[str, Any]:
-        self._file.seek(self._starts[index][0])
-        cells, _ = self._cells(self._file)
+        with self.path.open("rb") as file:
+            file.seek(self._starts[index][0])
+            cells, _ = self._cells(file)
         if len(cells) != len(self._header):
             raise RowError("csv", f"the row has {len(cells)} cells and the header {len(self._header)}.")
         named = zip(self._header, cells, strict=True)
         return {name: _value(name, cell) for name, cell in named if cell != ""}
 
-    def _read_header(self, start: int) -> list[str]:
-        self._file.seek(start)
-        first = self._file.readline(MAX_LINE_BYTES)
+    def _read_header(self, file: BinaryIO) -> list[str]:
+        start = file.tell()
+        first = file.readline(MAX_LINE_BYTES)
         self._delimiter = max(DELIMITERS, key=lambda each: first.count(each.encode()))
-        self._file.seek(start)
+        file.seek(start)
         try:
-            header, self._header_lines = self._cells(self._file)
+            header, self._header_lines = self._cells(file)
         except RowError as error:
             raise FormatError(f"{self.path} line 1: {error.message}", hint=error.hint) from None
         return [name.strip() for name in header]
 
-    def _scan(self) -> Iterator[tuple[int, int]]:
+    def _scan(self, file: BinaryIO) -> Iterator[tuple[int, int]]:
         """(byte, line) of every row. A row that is broken is one line long, and told when it is read."""
         line = 1 + self._header_lines
         while True:
-            at = self._file.tell()
+            at = file.tell()
             try:
-                cells, lines = self._cells(self._file)
+                cells, lines = self._cells(file)
             except RowError:
-                self._file.seek(at)
-                _skip_line(self._file)
+                file.seek(at)
+                _skip_line(file)
                 cells, lines = ["broken"], 1
-            if self._file.tell() == at:
+            if file.tell() == at:
                 return
             if cells:
                 yield at, line

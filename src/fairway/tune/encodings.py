@@ -39,11 +39,18 @@ def text_start(path: Path, beginning: bytes) -> int:
     for mark, kind, command in REFUSED:
         if beginning.startswith(mark):
             raise FormatError(f"{path} line 1: the file is {kind}, not UTF-8 text.", hint=f"Run: {command}.")
-    for half in (0, 1):
-        if len(beginning) >= 8 and beginning[half::2].count(0) > len(beginning) * 0.4:
-            order = "BE" if half == 0 else "LE"
-            raise FormatError(
-                f"{path} line 1: the file is UTF-16 ({order}, without a mark), not UTF-8 text.",
-                hint=f"Run: iconv -f UTF-16{order} -t UTF-8 OLD > NEW.",
-            )
+    if order := _utf16_order(beginning):
+        raise FormatError(
+            f"{path} line 1: the file is UTF-16 ({order}, without a mark), not UTF-8 text.",
+            hint=f"Run: iconv -f UTF-16{order} -t UTF-8 OLD > NEW.",
+        )
     return len(UTF8_MARK) if beginning.startswith(UTF8_MARK) else 0
+
+
+def _utf16_order(beginning: bytes) -> str | None:
+    """Latin text has a zero in every second byte, and in no other."""
+    zeros = beginning[0::2].count(0), beginning[1::2].count(0)
+    for order, many, few in (("BE", *zeros), ("LE", *reversed(zeros))):
+        if many > len(beginning) * 0.4 and few < many * 0.2:
+            return order
+    return None

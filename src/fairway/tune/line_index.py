@@ -31,7 +31,6 @@ class LineIndex:
         self.numbers: npt.NDArray[np.int64] = kept + 1
         """Of each line, from 1."""
         self._starts, self._lengths = starts[kept], (ends - starts)[kept]
-        self._file = path.open("rb")
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -45,8 +44,9 @@ class LineIndex:
                 f"the line has {length:,} bytes; at most {MAX_LINE_BYTES:,} are read.",
                 hint="Is a line break missing? A row is one line.",
             )
-        self._file.seek(int(self._starts[index]))
-        return self._file.read(length).removesuffix(b"\r")
+        with self.path.open("rb") as file:
+            file.seek(int(self._starts[index]))
+            return file.read(length).removesuffix(b"\r")
 
     def text(self, index: int) -> str:
         """The same, decoded. Raises `RowError` where it is not UTF-8."""
@@ -75,9 +75,10 @@ def _line_ends(path: Path, start: int, progress: Progress | None) -> npt.NDArray
     with path.open("rb") as file:
         file.seek(start)
         while count := file.readinto(block):
-            ends = np.flatnonzero(np.frombuffer(block, np.uint8, count) == NEWLINE) + at
-            found.append(ends)
-            last = int(ends[-1]) + 1 if ends.size else last
+            if block.find(NEWLINE, 0, count) >= 0:
+                ends = np.flatnonzero(np.frombuffer(block, np.uint8, count) == NEWLINE) + at
+                found.append(ends)
+                last = int(ends[-1]) + 1
             at += count
             if progress is not None:
                 progress(at, size, "")

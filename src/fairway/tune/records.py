@@ -170,6 +170,7 @@ def _list_of(text: str, path: Path) -> tuple[list[Any], list[int]]:
             values.append(value)
             numbers.append(line)
             at = _next(text, at)
+        _require_end(text, at)
     except json.JSONDecodeError as error:
         raise FormatError(
             f"{path} line {error.lineno}: not valid JSON ({error.msg}, column {error.colno}).",
@@ -190,6 +191,11 @@ def _next(text: str, at: int) -> int:
     if text[at : at + 1] != "]":
         raise json.JSONDecodeError("a comma or ] is missing", text, at)
     return at
+
+
+def _require_end(text: str, at: int) -> None:
+    if text[at : at + 1] != "]" or text[at + 1 :].strip():
+        raise json.JSONDecodeError("the list does not end, or something follows it", text, at)
 
 
 def _skip(text: str, at: int) -> int:

@@ -154,9 +154,11 @@ class Renderer:
         rest = text[len(header) :]
         if not first.startswith(header + PROBES[0]) or not text.startswith(header) or not rest.strip():
             raise _unknowable(len(until))
-        if prompt.startswith(header):
+        asked = until[-2]["content"].strip() if len(until) > 1 else ""
+        if prompt.startswith(header) and asked and asked in header:
             return replace(self._cut(header, rest), unprompted=True)
-        if not _end_alike(prompt, header, until[-2]["content"] if len(until) > 1 else ""):
+        # Alike from the message before the answer on: the answer's own header is in the prompt.
+        if not asked or asked not in _shared_beginning(prompt[::-1], header[::-1])[::-1]:
             raise _unknowable(len(until))
         return self._cut(prompt, rest)
 
@@ -165,12 +167,6 @@ class Renderer:
         found = self._ending.search(rest)
         said = (rest[: found.start()] if found else rest).strip()
         return Turn(prompt, rest[: found.end()] if found else rest, found is not None, is_empty=not said)
-
-
-def _end_alike(prompt: str, header: str, content: str) -> bool:
-    """Whether both are the same from the content of the message before the answer on."""
-    shared = _shared_beginning(prompt[::-1], header[::-1])[::-1]
-    return bool(content.strip()) and content.strip() in shared
 
 
 def _shared_beginning(first: str, second: str) -> str:
