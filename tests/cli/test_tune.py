@@ -134,6 +134,7 @@ def test_colours_tell_what_is_learned(good):
     done = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=True)
     shown = done.stdout.decode("utf-8")
     assert "\x1b[1;30;42m<|end|>" in shown
-    learned, masked = (re.findall(rf"\x1b\[(?:{codes})m([^\x1b]*)", shown) for codes in ("32|92", "90|37"))
+    tokens = shown.split("tokens are learned")[1]
+    learned, masked = (re.findall(rf"\x1b\[(?:{codes})m([^\x1b]*)", tokens) for codes in ("32|92", "90|37"))
     assert "".join(learned).endswith("tea is old.")
     assert "<|user|> Tell me about tea." in "".join(masked)

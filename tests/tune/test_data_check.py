@@ -190,11 +190,19 @@ def test_text_begins_and_ends_once():
 
 
 def test_fitting_changes_nothing_that_fits():
-    record = chat("Q", "A")
-    [[example]] = encoder(CHATML).encode([shape_of(record).row(record)])
-    assert fitted(example, DataSettings(max_length=len(example))) is example
-    cut = fitted(example, DataSettings(max_length=5, too_long="truncate"))
+    row = shape_of(record := chat("Q", "A")).row(record)
+    [[example]] = encoder(CHATML).encode([row])
+    assert fitted(row, [example], DataSettings(max_length=len(example)))[0] is example
+    [cut] = fitted(row, [example], DataSettings(max_length=5, too_long="truncate"))
     assert (len(cut), cut.num_cut) == (5, len(example) - 5)
+
+
+def test_a_preference_is_skipped_whole(tmp_path):
+    settings = DataSettings(max_length=60, too_long="skip")
+    row = {"prompt": "Q", "chosen": "A", "rejected": "long " * 30}
+    [file] = checked(tmp_path, row, row | {"rejected": "B"}, settings=settings).files
+    assert kinds(file) == {"skipped": 1}
+    assert (file.num_rows, file.num_examples) == (2, 2)
 
 
 def test_bins_cover_all_lengths():

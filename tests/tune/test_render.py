@@ -183,7 +183,7 @@ def test_a_template_that_rewrites_everything_is_refused():
             None,
             "the call of",
         ),
-        (CALLED, None, "message 2 as nothing"),
+        (CALLED, None, "the call of 'weather' in message 2"),
         ([{"role": "system", "content": "Be brief"}, *TURNS[:2]], None, "message 1, the system's"),
     ],
 )

@@ -92,7 +92,8 @@ def _preview(shown: Shown) -> Text:
     """Green is learned, the rest is only read; a filled token ends the answer."""
     learned = sum(token.learned for token in shown.tokens)
     part = f", {shown.part}" if shown.part else ""
-    text = Text(f"\n{shown.place}{part}: {learned} of {len(shown.tokens)} tokens are learned\n", style="bold")
+    text = Text()
+    text.append(f"\n{shown.place}{part}: {learned} of {len(shown.tokens)} tokens are learned\n", style="bold")
     for at, token in enumerate(shown.tokens):
         text.append(_written(token), style=_style(token, at))
     return text.append("\n")

@@ -195,20 +195,18 @@ class _Pass:
             return
         if isinstance(row, ChatRow) and len(examples) > 1:
             self._add("split", index, f"{len(examples)} examples")
-        for example in examples:
-            self._judge_example(index, example, kinds)
-
-    def _judge_example(self, index: int, whole: Example, kinds: list[str]) -> None:
         try:
-            example = fitted(whole, self._encoder.settings)
+            kept = fitted(row, examples, self._encoder.settings)
         except RowError as error:
             self._tell(index, error)
-            self._count(index, whole)
-            self._show(index, whole, [*kinds, error.kind])
-            return
-        if example is None:
-            self._add("skipped", index, f"{len(whole):,} tokens")
-            return
+            kinds.append(error.kind)
+            kept = examples
+        if len(kept) < len(examples):
+            self._add("skipped", index, f"{max(map(len, examples)):,} tokens")
+        for example in kept:
+            self._judge_example(index, example, kinds)
+
+    def _judge_example(self, index: int, example: Example, kinds: list[str]) -> None:
         found = [*kinds]
         for kind, message in _problems(example, self._encoder):
             self._add(kind, index, f"{example.part}: {message}" if example.part and message else message)

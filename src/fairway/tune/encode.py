@@ -194,24 +194,30 @@ def mask(ends: Sequence[int], spans: Sequence[tuple[int, int]]) -> tuple[npt.NDA
     return learned, straddles
 
 
-def fitted(example: Example, settings: DataSettings) -> Example | None:
-    """The example within the length that was set: itself, its beginning, or None if it is to be skipped.
+def fitted(row: Row, examples: list[Example], settings: DataSettings) -> list[Example]:
+    """A row's examples within the length that was set: as they are, cut, or without those to be skipped.
 
-    Raises `RowError` where a longer example is refused.
+    A preference needs both its examples, so that it is skipped whole. Raises `RowError` where longer examples
+    are refused.
     """
     limit = settings.max_length
-    if limit is None or len(example) <= limit:
-        return example
-    if settings.too_long == "skip":
-        return None
+    longer = [each for each in examples if limit is not None and len(each) > limit]
+    if limit is None or not longer:
+        return examples
     if settings.too_long == "truncate":
-        cut = len(example) - limit
-        return Example(example.part, example.ids[:limit], example.learned[:limit], example.notes, cut)
+        return [_cut(each, limit) for each in examples]
+    if settings.too_long == "skip":
+        return [] if isinstance(row, PreferenceRow) else [each for each in examples if len(each) <= limit]
     raise RowError(
         "too-long",
-        f"{example.part or 'the row'} has {len(example):,} tokens, {limit:,} fit.",
+        f"{longer[0].part or 'the row'} has {len(longer[0]):,} tokens, {limit:,} fit.",
         hint="Raise --max-length, or say --too-long skip or --too-long truncate.",
     )
+
+
+def _cut(example: Example, limit: int) -> Example:
+    num_cut = max(0, len(example) - limit)
+    return Example(example.part, example.ids[:limit], example.learned[:limit], example.notes, num_cut)
 
 
 def encoder_for(

@@ -49,8 +49,7 @@ def text_start(path: Path, beginning: bytes) -> int:
 
 def _utf16_order(beginning: bytes) -> str | None:
     """Latin text has a zero in every second byte, and in no other."""
-    zeros = beginning[0::2].count(0), beginning[1::2].count(0)
-    for order, many, few in (("BE", *zeros), ("LE", *reversed(zeros))):
-        if many > len(beginning) * 0.4 and few < many * 0.2:
-            return order
-    return None
+    even, odd = beginning[0::2].count(0), beginning[1::2].count(0)
+    if min(even, odd) > max(even, odd) * 0.2 or max(even, odd) < len(beginning) * 0.4:
+        return None
+    return "BE" if even > odd else "LE"

@@ -121,6 +121,7 @@ class Renderer:
         for index in learned:
             turn = self._turn(messages, tools, index, text if index == len(messages) - 1 else None)
             if turn.is_empty:
+                require_shown(messages[: index + 1], tools, turn.prompt)
                 raise RowError("dropped", f"the chat template renders message {index + 1} as nothing.")
             start, end = len(turn.prompt), len(turn.prompt) + len(turn.answer)
             own = frozenset({UNPROMPTED} if turn.unprompted else ())
