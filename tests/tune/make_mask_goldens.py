@@ -9,13 +9,16 @@ digest of the ids, since nothing from there may lie in the repository.
 import hashlib
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import transformers
 from tokenizers import Tokenizer as Backend
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tune_cases import BOS, CONTROL, CONVERSATIONS, EOS, MARKED, SHARED, backend, runs
+from transformers.utils import chat_template_utils
+from tune_cases import BOS, CLOCK, CONTROL, CONVERSATIONS, EOS, MARKED, REAL, SHARED, backend, marked, runs
 
 HERE = Path(__file__).parent
 BUILTIN = HERE.parents[1] / "src" / "fairway" / "builtin" / "tokenizer.json"
@@ -27,10 +30,21 @@ def with_control_tokens(path: Path) -> Backend:
     return made
 
 
-def recorded(made: Backend) -> dict:
+class FrozenClock(datetime):
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:
+        return CLOCK
+
+
+def real_templates() -> dict[str, str]:
+    """With marks that change nothing else."""
+    return {name: marked((SHARED / "chat-templates" / name).read_text("utf-8")) for name in REAL}
+
+
+def recorded(made: Backend, templates: dict[str, str]) -> dict:
     tokens = transformers.PreTrainedTokenizerFast(tokenizer_object=made, bos_token=BOS, eos_token=EOS)
     found: dict = {}
-    for name, template in MARKED.items():
+    for name, template in templates.items():
         for title, messages in CONVERSATIONS.items():
             answer = tokens.apply_chat_template(
                 messages,
@@ -46,9 +60,11 @@ def recorded(made: Backend) -> dict:
 
 
 def main() -> None:
-    goldens = {"transformers": transformers.__version__, "bytes": recorded(backend())}
-    goldens["builtin"] = recorded(with_control_tokens(BUILTIN))
-    goldens["phi-3"] = recorded(with_control_tokens(SHARED / "tokenizers" / "phi-3" / "tokenizer.json"))
+    chat_template_utils.datetime = FrozenClock
+    phi = with_control_tokens(SHARED / "tokenizers" / "phi-3" / "tokenizer.json")
+    goldens = {"transformers": transformers.__version__, "bytes": recorded(backend(), MARKED)}
+    goldens["builtin"] = recorded(with_control_tokens(BUILTIN), MARKED)
+    goldens["phi-3"] = recorded(phi, MARKED | real_templates())
     text = json.dumps(goldens, sort_keys=True).replace('{"count', '\n{"count')
     (HERE / "goldens" / "answer_masks.json").write_text(text + "\n", "utf-8")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
-from tune_cases import CONTROL, CONVERSATIONS, EOS, MARKED, SHARED, encoder, runs, tokenizer, unmarked
+from tune_cases import CONTROL, CONVERSATIONS, EOS, MARKED, REAL, SHARED, encoder, runs, tokenizer, unmarked
 
 from fairway.text.fast_tokenizer import FastTokenizer
 from fairway.text.pieces import spelling_of_decoder
@@ -59,9 +59,22 @@ def test_mask_is_that_of_transformers(recorded, name, title, way):
     assert runs(example.learned.tolist()) == golden["learned"]
 
 
+@pytest.mark.skipif(not PHI3.exists(), reason="../shared is absent")
+@pytest.mark.parametrize(("name", "title"), [(name, title) for name in REAL for title in CONVERSATIONS])
+def test_real_templates_are_as_transformers_has_them_with_marks(name, title):
+    """transformers needs marks, which were put into the template; here it is as it was published."""
+    golden = GOLDENS["phi-3"][name][title]
+    source = (SHARED / "chat-templates" / name).read_text("utf-8")
+    [example] = examples(source, title, from_file(PHI3))
+    digest = hashlib.sha256(json.dumps(example.ids.tolist()).encode()).hexdigest()[:16]
+    assert (len(example), digest) == (golden["count"], golden["ids"])
+    assert runs(example.learned.tolist()) == golden["learned"]
+
+
 def test_all_are_recorded():
     assert {name for name in GOLDENS if name != "transformers"} == set(TOKENIZERS)
-    assert all(set(table) == set(MARKED) for name, table in GOLDENS.items() if name != "transformers")
+    assert set(GOLDENS["bytes"]) == set(GOLDENS["builtin"]) == set(MARKED)
+    assert set(GOLDENS["phi-3"]) == {*MARKED, *REAL}
 
 
 def test_a_token_is_learned_if_any_of_its_characters_is():

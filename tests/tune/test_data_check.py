@@ -3,13 +3,14 @@
 import json
 
 import pytest
-from tune_cases import FINETUNE, MARKED, assistant, encoder, unmarked, user
+from tune_cases import FINETUNE, MARKED, SHARED, assistant, encoder, unmarked, user
 
+from fairway.formats.open import open_bundle
 from fairway.text.byte_tokenizer import EOS, ByteTokenizer
 from fairway.text.chat_template import TRANSCRIPT, ChatTemplate
 from fairway.tune.check import check
 from fairway.tune.dataset import open_dataset
-from fairway.tune.encode import Encoder, fitted
+from fairway.tune.encode import Encoder, encoder_for, fitted
 from fairway.tune.findings import KINDS
 from fairway.tune.render import Renderer
 from fairway.tune.rows import RowError, TextRow
@@ -130,6 +131,15 @@ def test_two_bos_tokens_are_found(tmp_path):
 def test_what_looks_unfinished_is_found(tmp_path):
     rows = [chat("Who?", "I am {{ name }}."), chat("Hi", "Stop here.<|im_end|>"), chat("{{ x }}?", "Jinja")]
     assert kinds(checked(tmp_path, *rows).files[0]) == {"placeholder": 1, "control-token": 1}
+
+
+@pytest.mark.skipif(not FINETUNE.is_dir(), reason="../shared is absent")
+def test_characters_that_a_vocabulary_lacks_are_found(tmp_path):
+    found = encoder_for(open_bundle(SHARED / "models" / "babyllama"), DataSettings())
+    data = written(tmp_path / "train.jsonl", {"text": "the cat"}, {"text": "a = b"})
+    [file] = check("model", data, None, found, lambda *_: None).files
+    assert kinds(file) == {"unknown-token": 1}
+    assert first(file, "unknown-token").message.startswith("1 of ")
 
 
 def test_outliers_are_found(tmp_path):

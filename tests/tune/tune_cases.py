@@ -5,6 +5,7 @@ after, and mark what the assistant writes.
 """
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,20 @@ PHI = (
     "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}"
 )
 MARKED = {"chatml": CHATML, "llama 3": LLAMA3, "mistral": MISTRAL, "gemma": GEMMA, "phi": PHI}
+# Templates of ../shared that write a turn in one statement.
+REAL = (
+    "google-gemma-2-2b-it.jinja",
+    "meta-llama-Llama-3.2-3B-Instruct.jinja",
+    "microsoft-Phi-3.5-mini-instruct.jinja",
+    "mistralai-Mistral-Nemo-Instruct-2407.jinja",
+    "Qwen-Qwen2.5-7B-Instruct.jinja",
+)
+TURN = re.compile(
+    r"""(?P<open>\{\{-?) *(?P<header>(?:(?!\}\}|\{\{).)*?)\+? *"""
+    r"""(?P<said>message(?:\.content|\[.content.\])(?: *\| *trim)? *\+ *)"""
+    r"""(?P<end>eos_token|'(?:<\|end\|>|<\|eot_id\|>|<\|im_end\|>|<end_of_turn>))(?P<after>(?:(?!\}\}).)*)\}\}""",
+    re.DOTALL,
+)
 # The answer of a turn that is not the last loses its thinking, as Qwen 3's template does it.
 FORGETTING = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}"
@@ -71,6 +86,7 @@ ENDS = ("<|im_end|>", "<|eot_id|>", "</s>", "<end_of_turn>", "<|end|>", "<|endof
 CONTROL = (*ENDS, "<s>", "<|im_start|>", "<|start_header_id|>", "<|end_header_id|>", "[INST]", "[/INST]",
            "<start_of_turn>", "<|user|>", "<|assistant|>", "<|system|>")  # fmt: skip
 BOS, EOS = "<s>", "</s>"
+CLOCK = datetime(2026, 3, 4, 5, 6, 7)
 
 
 def user(content: str) -> dict[str, Any]:
@@ -98,6 +114,22 @@ CONVERSATIONS = {
 }
 
 
+def marked(source: str) -> str:
+    """A real template with marks around what the assistant says; it renders what it rendered before."""
+
+    def with_marks(turn: re.Match) -> str:
+        header, said, end, after = (turn[name] for name in ("header", "said", "end", "after"))
+        quote = "'" if end.startswith("'") else ""
+        answer = "{{ " + (header or "''") + " }}" + BEGIN + "{{ " + said + end + quote + " }}" + END
+        answer += "{{ '" + after + "}}" if quote else ""
+        opened = "{%- if" if turn["open"] == "{{-" else "{% if"
+        return opened + " message['role'] == 'assistant' %}" + answer + "{% else %}" + turn[0] + "{% endif %}"
+
+    found, count = TURN.subn(with_marks, source)
+    assert count
+    return found
+
+
 def unmarked(template: str) -> str:
     return re.sub(r"{% (end)?generation %}", "", template)
 
@@ -122,7 +154,7 @@ def tokenizer() -> Tokenizer:
 
 def encoder(template: str, settings: DataSettings | None = None, tokens: Tokenizer | None = None) -> Encoder:
     tokens = tokens or tokenizer()
-    compiled = ChatTemplate(template, bos_token=BOS, eos_token=EOS)
+    compiled = ChatTemplate(template, bos_token=BOS, eos_token=EOS, clock=lambda: CLOCK)
     ids = {tokens.token_id(each) for each in ENDS} - {None}
     return Encoder(tokens, Renderer(compiled, ENDS, EOS), settings or DataSettings(), ids)
 

@@ -15,6 +15,8 @@ from fairway.tune.statistics import Lengths
 
 SIGNS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("–", "bright_black")}
 NUM_PLACES = 3
+MOST_TOKENS = 1000
+"""Of one example; the page shows all."""
 BAR_WIDTH = 32
 # Two shades take turns, so that one can see where a token ends.
 LEARNED, MASKED, END = ("green", "bright_green"), ("bright_black", "white"), "bold black on green"
@@ -49,8 +51,7 @@ def facts(file: FileReport, max_length: int | None) -> Iterator[tuple[str, str]]
     yield "lengths", f"{lengths.shortest:,} to {lengths.longest:,}, {most}{fit}"
     yield "learn to stop", f"{file.num_stopping:,} of {file.num_examples:,} examples"
     if file.packing is not None:
-        packing = file.packing
-        yield "packed", f"{packing.num_sequences:,} sequences of {packing.length:,}, {packing.fill:.1%} full"
+        yield "packed", str(file.packing)
 
 
 def _facts(file: FileReport, max_length: int | None) -> Table:
@@ -94,9 +95,10 @@ def _preview(shown: Shown) -> Text:
     part = f", {shown.part}" if shown.part else ""
     text = Text()
     text.append(f"\n{shown.place}{part}: {learned} of {len(shown.tokens)} tokens are learned\n", style="bold")
-    for at, token in enumerate(shown.tokens):
+    for at, token in enumerate(shown.tokens[:MOST_TOKENS]):
         text.append(_written(token), style=_style(token, at))
-    return text.append("\n")
+    more = len(shown.tokens) - MOST_TOKENS
+    return text.append(f"\n... and {more:,} tokens more\n" if more > 0 else "\n")
 
 
 def _style(token: ShownToken, at: int) -> str:

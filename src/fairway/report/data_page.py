@@ -41,13 +41,11 @@ def _file(file: FileReport, report: CheckReport) -> list[Html]:
         section(file.path.name, _facts(file, report), note=str(file.path)),
         section("Findings", findings, none),
     ]
+    if file.shown:
+        note = "Green is learned, the rest is only read; an outline ends an answer. One shade per token."
+        parts.append(section("Examples", map(_example, file.shown), note=note))
     if file.lengths is not None:
         parts.append(section("Lengths", _lengths(file), note="Examples by their number of tokens."))
-    if file.shown:
-        note = (
-            "Green is learned, the rest is only read; what is outlined ends an answer. One shade per token."
-        )
-        parts.append(section("Examples", map(_example, file.shown), note=note))
     return parts
 
 
@@ -64,9 +62,7 @@ def _facts(file: FileReport, report: CheckReport) -> Html:
         found = f"median {lengths.median:,}, 95 % up to {lengths.p95:,}, longest {lengths.longest:,}"
         rows.append(("lengths", f"{found}; {report.max_length:,} fit" if report.max_length else found))
     if file.packing is not None:
-        packing = file.packing
-        text = f"{packing.num_sequences:,} sequences of {packing.length:,} tokens, {packing.fill:.1%} full"
-        rows.append(("packed", text))
+        rows.append(("packed", str(file.packing)))
     return facts(*rows)
 
 

@@ -27,6 +27,7 @@ CHUNK = 256
 """Rows that are tokenised at once, on all cores."""
 NUM_SHOWN = 24
 """Examples whose tokens are kept, and as many of those with findings."""
+UNKNOWN = ("<unk>", "[UNK]")
 OUTLIER_TIMES, OUTLIER_TOKENS = 10, 1000
 
 
@@ -247,6 +248,9 @@ def _problems(example: Example, encoder: Encoder) -> Iterator[tuple[str, str]]:
     bos = encoder.tokenizer.bos_token_id
     if bos is not None and len(example) > 1 and (example.ids[:2] == bos).all():
         yield "two-bos", ""
+    for name in UNKNOWN:
+        if num_unknown := int((example.ids == encoder.tokenizer.token_id(name)).sum()):
+            yield "unknown-token", f"{num_unknown:,} of {len(example):,} tokens are {name}"
     if not example.num_learned:
         yield "nothing-learned", "no token is learned"
     elif not example.num_cut and (run := _unended(example, encoder.end_ids)) is not None:

@@ -1,6 +1,6 @@
 """Where every line of a file begins, so that any line can be read without the others.
 
-The file is scanned once in blocks: memory is 16 bytes a line whatever the lines' length, and a line that is
+The file is scanned once in blocks: memory is 24 bytes a line whatever the lines' length, and a line that is
 too long costs nothing until it is asked for. Lines keep their numbers; empty ones are no rows.
 """
 

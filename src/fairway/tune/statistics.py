@@ -36,6 +36,10 @@ class Packing:
     fill: float
     """Share of the sequences' tokens that are examples."""
 
+    def __str__(self) -> str:
+        sequences = "1 sequence" if self.num_sequences == 1 else f"{self.num_sequences:,} sequences"
+        return f"{sequences} of {self.length:,} tokens, {self.fill:.1%} full"
+
 
 def lengths_of(lengths: Sequence[int]) -> Lengths | None:
     """None where there are none."""
