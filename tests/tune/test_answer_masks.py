@@ -5,9 +5,24 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
-from tune_cases import CONTROL, CONVERSATIONS, EOS, MARKED, REAL, SHARED, encoder, runs, tokenizer, unmarked
+from tune_cases import (
+    CONTROL,
+    CONVERSATIONS,
+    EOS,
+    MARKED,
+    REAL,
+    SHARED,
+    assistant,
+    encoder,
+    runs,
+    tokenizer,
+    unmarked,
+    user,
+)
 
 from fairway.text.fast_tokenizer import FastTokenizer
 from fairway.text.pieces import spelling_of_decoder
@@ -19,6 +34,7 @@ from fairway.tune.rows import ChatRow
 GOLDENS = json.loads((Path(__file__).parent / "goldens" / "answer_masks.json").read_text("utf-8"))
 PHI3 = SHARED / "tokenizers" / "phi-3" / "tokenizer.json"
 BUILTIN = Path(__file__).parents[2] / "src" / "fairway" / "builtin" / "tokenizer.json"
+BYTES = tokenizer()
 CASES = [(name, title) for name in MARKED for title in CONVERSATIONS]
 
 
@@ -92,3 +108,21 @@ def test_bytes_of_one_character_share_its_fate():
 def test_an_empty_text_has_no_mask():
     learned, straddles = mask([], [])
     assert (learned.tolist(), straddles) == ([], False)
+
+
+SAID = st.text(st.sampled_from(list("ab .,\n\t<|>[]é🦙s")), min_size=1, max_size=12).filter(str.strip)
+TURNS = st.lists(st.tuples(SAID, SAID), min_size=1, max_size=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(sorted(MARKED)), st.lists(st.tuples(SAID, SAID), min_size=1, max_size=4), st.booleans()
+)
+def test_marks_and_comparison_agree_on_any_text(name, turns, is_open):
+    messages = [turn for asked, said in turns for turn in (user(asked), assistant(said))]
+    row = ChatRow(messages_of([*messages, user("?")] if is_open else messages, "messages"))
+    [[one]], [[other]] = (
+        encoder(template, tokens=BYTES).encode([row]) for template in (MARKED[name], unmarked(MARKED[name]))
+    )
+    assert one.ids.tolist() == other.ids.tolist()
+    assert one.learned.tolist() == other.learned.tolist()
