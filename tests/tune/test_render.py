@@ -197,6 +197,11 @@ def test_what_a_template_hides_is_named(messages, tools, missing):
         shown(template, messages, tools=tools)
 
 
+def test_a_marked_answer_that_is_nothing_is_named():
+    with pytest.raises(RowError, match="the call of 'weather' in message 2"):
+        shown(MARKED["llama 3"], CALLED)
+
+
 def test_a_refusal_is_the_templates_own():
     with pytest.raises(RequestError, match="Roles must alternate"):
         shown(MARKED["gemma"], [user("a"), user("b"), assistant("c")])

@@ -97,6 +97,9 @@ class Renderer:
     def _marked(self, messages: list[dict[str, Any]], tools: Tools, learned: set[int]) -> Rendered:
         """By the template's own tags; an end-of-text token that they leave outside is learned too."""
         text, spans = self._template.render_marked(messages, tools=tools)
+        if any(not self._ending.sub("", text[start:end]).strip() for start, end in spans):
+            require_shown(messages, tools, text)
+            raise RowError("dropped", "the chat template renders an answer as nothing.")
         answers = [index for index, each in enumerate(messages) if each["role"] == ASSISTANT]
         if len(spans) == len(answers):
             spans = [span for index, span in zip(answers, spans, strict=True) if index in learned]
