@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("fairway.cli.convert", "Change a model's container or types, and check every tensor."),
     "verify": ("fairway.cli.verify", "Prove that one model is another, or show where they differ."),
     "quantize": ("fairway.cli.quantize", "Make a model's weights smaller: one GGUF file of a type or mix."),
+    "tune": ("fairway.cli.tune", "Fine-tune a model: today, check the data for it."),
     "inspect": ("fairway.cli.inspect", "Say what a model file is, from its header only."),
     "cache": ("fairway.cli.cache", "List or clear the packed weights that are kept on disk."),
 }

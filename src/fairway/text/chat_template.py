@@ -8,6 +8,7 @@ same view of the messages. Templates are strangers' programs: they run in a sand
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,9 @@ TRANSCRIPT = (
     "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
 )
 _PROBE = "fairway probe"
+_GENERATION = "endgeneration"
+# Noncharacters: no text holds them, so that they can be found again.
+_MARKS = ("\ufdd0", "\ufdd1")
 # Names under which callers pass a model's reasoning; templates read the first, gpt-oss's the second.
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 
@@ -64,6 +68,7 @@ class ChatTemplate:
     ) -> None:
         self.source = source
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token, **(special_tokens or {})}
+        self._clock = clock
         self._template = _compile(source, clock)
 
     def render(
@@ -79,14 +84,56 @@ class ChatTemplate:
 
         Raises `RequestError` where the template refuses the conversation or fails on it.
         """
+        more = {"tools": tools, "documents": documents}
+        return self._render(self._template, messages, more, variables, add_generation_prompt)
+
+    @property
+    def marks_answers(self) -> bool:
+        """Whether the template says itself what the assistant wrote, for `render_marked`."""
+        return _GENERATION in self.source
+
+    def render_marked(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **variables: object,
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """A whole conversation, and the character ranges inside {% generation %} tags.
+
+        Raises `RequestError` like `render`, and where the template reworks what it marked.
+        """
+        more: dict[str, Sequence[Mapping[str, Any]] | None] = {"tools": tools, "documents": None}
+        text = self._render(self._template, messages, more, variables, False)
+        marked = self._render(self._marking, messages, more, variables, False)
+        plain, ranges = _without_marks(marked)
+        if plain != text:
+            raise RequestError(
+                "The model's chat template changes the text inside its generation tags, so that its place "
+                "cannot be known.",
+                param="messages",
+            )
+        return text, ranges
+
+    @functools.cached_property
+    def _marking(self) -> Template:
+        return _compile(self.source, self._clock, _MARKS)
+
+    def _render(
+        self,
+        template: Template,
+        messages: Sequence[Mapping[str, Any]],
+        more: Mapping[str, Sequence[Mapping[str, Any]] | None],
+        variables: Mapping[str, object],
+        add_generation_prompt: bool,
+    ) -> str:
         try:
             names = self._tokens | _plain(variables)
             names["messages"] = [_with_reasoning(message) for message in _objects(messages, "messages")]
-            names["tools"] = None if tools is None else _objects(tools, "tools")
-            names["documents"] = None if documents is None else _objects(documents, "documents")
+            names |= {name: None if each is None else _objects(each, name) for name, each in more.items()}
             names["add_generation_prompt"] = add_generation_prompt
             limits.start_clock(len(messages))
-            return _written(self._template.generate(names))
+            return _written(template.generate(names))
         except RequestError:
             raise
         except Exception as error:
@@ -107,7 +154,7 @@ class ChatTemplate:
         return _PROBE in prompt and "{'type'" not in prompt and '{"type"' not in prompt
 
 
-def _compile(source: str, clock: Callable[[], datetime]) -> Template:
+def _compile(source: str, clock: Callable[[], datetime], marks: tuple[str, str] | None = None) -> Template:
     from jinja2 import TemplateError
 
     from fairway.text.template_sandbox import TemplateEnvironment
@@ -117,7 +164,7 @@ def _compile(source: str, clock: Callable[[], datetime]) -> Template:
             f"The chat template has {len(source)} characters; at most {limits.MAX_TEMPLATE_CHARS} are read."
         )
     try:
-        return TemplateEnvironment(clock).from_string(source)
+        return TemplateEnvironment(clock, marks).from_string(source)
     except (TemplateError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
         where = f" (line {line})" if line else ""
@@ -132,6 +179,16 @@ def _written(pieces: Iterable[str]) -> str:
         limits.require_size(total)
         text.append(piece)
     return "".join(text)
+
+
+def _without_marks(marked: str) -> tuple[str, list[tuple[int, int]]]:
+    """Marks never nest: what stands between the first and the second of a pair is a range."""
+    plain, ranges = "", []
+    for index, part in enumerate(re.split("|".join(_MARKS), marked)):
+        if index % 2:
+            ranges.append((len(plain), len(plain) + len(part)))
+        plain += part
+    return plain, ranges
 
 
 def _explained(error: Exception) -> RequestError:

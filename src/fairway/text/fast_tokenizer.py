@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from tokenizers import Tokenizer as Backend
 
 from fairway.errors import FairwayError, FormatError
 from fairway.text.pieces import Spelling
-from fairway.text.tokenizer import SpecialTokens, Tokenizer, text_bytes
+from fairway.text.tokenizer import LocatedTokens, SpecialTokens, Tokenizer, text_bytes
 
 
 class FastTokenizer(Tokenizer):
@@ -51,6 +51,12 @@ class FastTokenizer(Tokenizer):
         with library_errors("The tokenizer cannot encode this text"):
             ids: list[int] = backend.encode(text, add_special_tokens=False).ids
         return ids
+
+    def _encode_located(self, texts: Sequence[str]) -> list[LocatedTokens]:
+        """On all cores that this process may use; the library releases Python's lock meanwhile."""
+        with library_errors("The tokenizer cannot encode these texts"):
+            encoded = self._backend.encode_batch(list(texts), add_special_tokens=False)
+            return [LocatedTokens(each.ids, [end for _, end in each.offsets]) for each in encoded]
 
     def _plain_backend(self) -> Backend:
         """A copy that reads control tokens as text, made at first use: the switch is state of the object."""

@@ -33,13 +33,19 @@ class TemplateRefusal(TemplateError):
 
 
 class GenerationTag(Extension):
-    """{% generation %}...{% endgeneration %} marks the assistant's text for training; here it only scopes."""
+    """{% generation %}...{% endgeneration %} is the assistant's text for training.
+
+    It only scopes, unless the environment has marks to write around it.
+    """
 
     tags = {"generation"}  # noqa: RUF012 (Jinja's own convention)
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        if marks := getattr(self.environment, "generation_marks", None):
+            before, after = (nodes.Output([nodes.TemplateData(mark)]) for mark in marks)
+            body = [before, *body, after]
         return nodes.Scope(body).set_lineno(line)
 
 
@@ -48,7 +54,12 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, clock: Callable[[], datetime] = datetime.now) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], datetime] = datetime.now,
+        generation_marks: tuple[str, str] | None = None,
+    ) -> None:
+        self.generation_marks = generation_marks
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,

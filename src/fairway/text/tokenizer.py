@@ -27,6 +27,15 @@ class SpecialTokens:
     suffix: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class LocatedTokens:
+    """A text's tokens and where they lie in it."""
+
+    ids: list[int]
+    ends: list[int]
+    """The character position after each token; what several tokens share (an emoji) ends with the first."""
+
+
 class Tokenizer(ABC):
     """Text to ids and back. Immutable once built; any thread may call it."""
 
@@ -62,11 +71,33 @@ class Tokenizer(ABC):
         ids = self._encode_text(text, parse_special) if text else []
         if not add_special_tokens:
             return ids
-        if self._prefix and ids[: len(self._prefix)] != self._prefix:
-            ids = self._prefix + ids
-        if self._suffix and ids[-len(self._suffix) :] != self._suffix:
-            ids = ids + self._suffix
-        return ids
+        before, after = self.missing_around(ids)
+        return before + ids + after
+
+    def missing_around(self, ids: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The special tokens that `ids` lack before and after them to be a whole text."""
+        begins = list(ids[: len(self._prefix)]) == self._prefix
+        ends = list(ids[len(ids) - len(self._suffix) :]) == self._suffix
+        return [] if begins else list(self._prefix), [] if ends else list(self._suffix)
+
+    def encode_located(self, texts: Sequence[str]) -> list[LocatedTokens]:
+        """The ids of each text, nothing added around them, and where in it every token ends.
+
+        Control tokens are read as such. Raises `RequestError` for text that is not Unicode and for text
+        whose tokens do not spell it, so that no token can be found in it.
+        """
+        for text in texts:
+            _require_unicode(text)
+        return self._encode_located(texts)
+
+    def _encode_located(self, texts: Sequence[str]) -> list[LocatedTokens]:
+        from fairway.text.token_places import ends_of
+
+        encoded = [self._encode_text(text, True) if text else [] for text in texts]
+        return [
+            LocatedTokens(ids, ends_of(text, [self.emitted_bytes(each, False) for each in ids]))
+            for text, ids in zip(texts, encoded, strict=True)
+        ]
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """The text of `ids`; bytes that are no UTF-8 become U+FFFD. `RequestError` for an impossible id."""

@@ -1,0 +1,25 @@
+"""What a user chooses about the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Learn = Literal["assistant", "last", "all"]
+TooLong = Literal["refuse", "skip", "truncate"]
+LEARN: tuple[str, ...] = get_args(Learn)
+TOO_LONG: tuple[str, ...] = get_args(TooLong)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """The default of every field is what most people want."""
+
+    learn: Learn = "assistant"
+    """Every answer, the last answer only, or every token."""
+    max_length: int | None = None
+    """Tokens of one example; None: what the model's context holds."""
+    too_long: TooLong = "refuse"
+    """What becomes of a longer example."""
+    raw: bool = False
+    """Prompt and completion are joined as they are, without the chat template."""
