@@ -1,4 +1,4 @@
-"""Writes ../formats/data/mlx/: groups that MLX quantised, and a model that mlx-lm quantised and answered with.
+"""Writes ../formats/data/mlx/: groups that MLX quantised, a model that mlx-lm quantised, and its answer.
 
     PYTHONPATH=src python tests/convert/make_mlx_goldens.py
 

@@ -1,4 +1,4 @@
-"""Folders for MLX: MLX's own codes, each weight read back, and the same tokens in mlx-lm where it is installed."""
+"""Folders for MLX: MLX's own codes, weights read back, the same tokens in mlx-lm where it is installed."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Folders that MLX quantised, read as MLX reads them: recorded from its own code (tests/convert/make_mlx_goldens.py)."""
+"""Folders that MLX quantised, read as MLX reads them (recorded by tests/convert/make_mlx_goldens.py)."""
 
 import json
 from pathlib import Path
