@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fairway.convert.publish import Published
     from fairway.convert.settings import ConvertSettings
 
-FORMATS = ("safetensors", "gguf", "mlx", "onnx", "openvino", "modelfile")
+FORMATS = ("safetensors", "gguf", "mlx", "onnx", "openvino", "coreml", "modelfile")
 
 
 @click.command(context_settings=HELP)

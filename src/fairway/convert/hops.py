@@ -23,6 +23,7 @@ from fairway.convert.prove import gather
 from fairway.convert.publish import Published, publish
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.sidecars import copied_sidecars
+from fairway.convert.to_coreml import to_coreml
 from fairway.convert.to_gguf import huggingface_to_gguf
 from fairway.convert.to_mlx import to_mlx, without_quantization
 from fairway.convert.to_openvino import to_onnx, to_openvino
@@ -76,6 +77,7 @@ HOPS = (
     Hop(FLOAT_FOLDERS, "mlx", is_folder=True, prepare=to_mlx),
     Hop(FLOAT_FOLDERS, "onnx", is_folder=True, prepare=to_onnx),
     Hop(FLOAT_FOLDERS, "openvino", is_folder=True, prepare=to_openvino),
+    Hop(FLOAT_FOLDERS, "coreml", is_folder=True, prepare=to_coreml),
     Hop(("gguf",), "safetensors", is_folder=True, prepare=gguf_to_folder),
     Hop(("gguf",), "gguf", is_folder=False, prepare=gguf_to_gguf),
     Hop((*FLOAT_FOLDERS, "gguf"), "modelfile", is_folder=True, prepare=to_modelfile),
