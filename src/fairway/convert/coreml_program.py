@@ -9,8 +9,10 @@ is seen and far below where not; its width says how long the text is. The rule: 
 from __future__ import annotations
 
 import importlib
+import io
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import numpy as np
@@ -221,6 +223,19 @@ def coreml_model(config: DecoderConfig, weight: Callable[[str], F32], context: i
 
     `weight` gives a family's tensor in float32; `context` tokens fit the states; `half` computes in float16.
     """
+    with quiet():
+        return _converted(config, weight, context, half=half)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """coremltools reports each of its passes, and what it misses where there is no Core ML."""
+    logging.getLogger("coremltools").setLevel(logging.ERROR)
+    with redirect_stderr(io.StringIO()):
+        yield
+
+
+def _converted(config: DecoderConfig, weight: Callable[[str], F32], context: int, *, half: bool) -> Any:  # noqa: ANN401
     ct = importlib.import_module("coremltools")
     mil = importlib.import_module("coremltools.converters.mil")
     types, new_symbol = mil.mil.types, mil.mil.get_new_symbol

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from fairway.convert.coreml_package import weights
-from fairway.convert.coreml_program import coreml_model
+from fairway.convert.coreml_program import coreml_model, quiet
 from fairway.convert.graph_runtimes import library
 from fairway.convert.job import Conversion
 from fairway.convert.settings import STORED, ConvertSettings
@@ -79,10 +79,11 @@ def to_coreml(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conver
             hint="Choose --type f16 (the default) or f32.",
             param="type",
         )
-    library("coremltools", "coreml")
+    with quiet():
+        library("coremltools", "coreml")
     conversion = huggingface_to_onnx(bundle, replace(settings, type=wanted), target)
     config = read_config(bundle.config, bundle.config_name)
-    notes = [f"The package is {NOT_RUN}: only its weights are proved here."]
+    notes = [f"The package was {NOT_RUN}: only its weights are proved here."]
     if config.max_context > MOST_CONTEXT:
         notes.append(f"Its states hold {MOST_CONTEXT:,} of the model's {config.max_context:,} tokens.")
     return replace(conversion, settings={"type": wanted}, notes=tuple(notes), finish=WritePackage(wanted))
