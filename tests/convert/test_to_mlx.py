@@ -222,3 +222,14 @@ def test_a_folder_that_computes_something_else_is_not_published(model, tmp_path,
     with pytest.raises(ProofFailed, match="read back"):
         converted(model, "mlx", tmp_path / "mlx")
     assert not (tmp_path / "mlx").exists()
+
+
+def test_the_rope_of_a_config_of_transformers_5_is_spelled_as_mlx_lm_reads_it(tmp_path):
+    rope = {"rope_type": "linear", "factor": 4.0, "rope_theta": 20000.0}
+    config = {key: value for key, value in LLAMA.items() if key != "rope_theta"} | {"rope_parameters": rope}
+    bundle = open_bundle(make_folder(tmp_path / "model", config))
+    conversion = hops.prepare(bundle, hops.ConvertSettings(to="mlx", out=tmp_path / "mlx"))
+    written = json.loads(conversion.sidecars["config.json"])
+    assert written["rope_theta"] == 20000.0
+    assert written["rope_scaling"] == rope | {"type": "linear"}
+    assert written["rope_parameters"] == rope
