@@ -137,5 +137,12 @@ class ProofFailed(FairwayError):
     exit_code = 9
 
 
+class ToolFailed(FairwayError):
+    """A program of others, which was asked to build something, ended with an error. Nothing was kept."""
+
+    status = 502
+    exit_code = 10
+
+
 class InternalError(FairwayError):
     """An invariant of our own broke. Never the user's fault."""

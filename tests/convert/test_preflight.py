@@ -80,8 +80,8 @@ def test_no_folder_to_write_into(model, tmp_path):
 
 
 def test_a_hop_that_does_not_exist(model, tmp_path):
-    message = refused(model, tmp_path, UnsupportedError, to="coreml")
-    assert "There is no way from huggingface to coreml" in message
+    message = refused(model, tmp_path, UnsupportedError, to="nemo")
+    assert "There is no way from huggingface to nemo" in message
     assert "safetensors" in message
 
 

@@ -1,11 +1,12 @@
-"""`fairway cache`: what is kept packed on disk, and `fairway cache clear` to have it gone.
+"""`fairway cache`: what is kept on disk (packed weights, TensorRT engines), and `fairway cache clear`.
 
-Nothing here is needed to answer: what is cleared is packed again at the model's next start.
+Nothing here is needed to answer: what is cleared is packed or built again when it is asked for.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,18 +27,18 @@ UNITS = ((DAY_S, "day"), (3600.0, "hour"), (60.0, "minute"))
 @json_option
 @click.pass_context
 def cache(context: click.Context, as_json: bool) -> None:
-    """List the packed weights that are kept on disk, so that a model starts at once.
+    """List the packed weights that are kept on disk, so that a model starts at once, and TensorRT's engines.
 
-    The setting engine.cache_folder says where, engine.cache_gb how much; --no-cache keeps a start from
-    using them.
+    The setting engine.cache_folder says where, engine.cache_gb how much of packed weights; --no-cache keeps a
+    start from using them. Engines stay until they are cleared.
     """
     if context.invoked_subcommand is not None:
         return
     kept = _cache()
     if as_json:
-        click.echo(json.dumps(_to_dict(kept, kept.entries()), indent=1))
+        click.echo(json.dumps(_to_dict(kept, _entries(kept)), indent=1))
     else:
-        _print(kept, kept.entries())
+        _print(kept, _entries(kept))
 
 
 @cache.command(context_settings=HELP)
@@ -47,16 +48,17 @@ def cache(context: click.Context, as_json: bool) -> None:
 )
 @json_option
 def clear(model: str | None, older_than: float | None, as_json: bool) -> None:
-    """Remove packed weights: all, or those of MODEL as the list names it, or by its path.
+    """Remove packed weights and engines: all, or those of MODEL as the list names it, or by its path.
 
     A model that is running keeps what it has; the space is free when it ends.
     """
     kept = _cache()
-    chosen = [entry for entry in kept.entries() if _is_of(entry, model) and _is_old(entry, older_than)]
-    if model is not None and not any(_is_of(entry, model) for entry in kept.entries()):
+    entries = _entries(kept)
+    chosen = [entry for entry in entries if _is_of(entry, model) and _is_old(entry, older_than)]
+    if model is not None and not any(_is_of(entry, model) for entry in entries):
         raise ModelNotFound(f"Nothing is kept of {model}.", hint="See what is: fairway cache")
     for entry in chosen:
-        entry.path.unlink(missing_ok=True)
+        _remove(entry.path)
     if as_json:
         click.echo(json.dumps(_to_dict(kept, chosen), indent=1))
     else:
@@ -69,6 +71,20 @@ def _cache() -> PackedCache:
 
     settings = engine_settings({})
     return PackedCache(settings.packed_folder, settings.packed_bytes)
+
+
+def _entries(kept: PackedCache) -> list[Entry]:
+    from fairway.convert.tensorrt_engine import EngineCache
+
+    return kept.entries() + EngineCache(engine_settings({}).engines_folder).entries()
+
+
+def _remove(path: Path) -> None:
+    """A file of packed weights, or the folder of an engine."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _is_of(entry: Entry, model: str | None) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fairway.convert.publish import Published
     from fairway.convert.settings import ConvertSettings
 
-FORMATS = ("safetensors", "gguf", "onnx", "openvino", "modelfile")
+FORMATS = ("safetensors", "gguf", "mlx", "onnx", "openvino", "coreml", "modelfile")
 
 
 @click.command(context_settings=HELP)
@@ -26,10 +26,13 @@ FORMATS = ("safetensors", "gguf", "onnx", "openvino", "modelfile")
     "--type",
     "stored_type",
     default="stored",
-    help="F32, F16, BF16; a mix like Q4_K_M for GGUF; INT8, INT4 for OpenVINO.",
+    help="F32, F16, BF16; a mix like Q4_K_M for GGUF; INT8, INT4 for OpenVINO and MLX.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write. [default: named after SOURCE]")
 @click.option("--max-shard-size", default="5GB", help="Safetensors are split into files of this size.")
+@click.option(
+    "--group-size", default=64, help="Weights that share a scale, where MLX rounds them: 32, 64 or 128."
+)
 @click.option("--adapter", "adapters", multiple=True, type=click.Path(path_type=Path),
               help="Merge this LoRA adapter first: PEFT's folder or a GGUF file.")  # fmt: skip
 @click.option("--weights-only", is_flag=True, help="Accept tensors without config and tokenizer.")
@@ -50,6 +53,7 @@ def convert(source: str, dry_run: bool, as_json: bool, **flags: Any) -> None:  #
         out=flags["out"],
         force=flags["force"],
         max_shard_bytes=parse_size(flags["max_shard_size"]),
+        group_size=flags["group_size"],
         adapters=flags["adapters"],
         weights_only=flags["weights_only"],
         accept=flags["accept"],

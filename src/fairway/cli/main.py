@@ -27,8 +27,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("fairway.cli.verify", "Prove that one model is another, or show where they differ."),
     "quantize": ("fairway.cli.quantize", "Make a model's weights smaller: one GGUF file of a type or mix."),
     "tune": ("fairway.cli.tune", "Fine-tune a model: today, check the data for it."),
+    "tensorrt": ("fairway.cli.tensorrt", "Build a TensorRT engine for this GPU, as a cache entry."),
     "inspect": ("fairway.cli.inspect", "Say what a model file is, from its header only."),
-    "cache": ("fairway.cli.cache", "List or clear the packed weights that are kept on disk."),
+    "cache": ("fairway.cli.cache", "List or clear the packed weights and engines that are kept on disk."),
 }
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it

@@ -23,7 +23,9 @@ from fairway.convert.prove import gather
 from fairway.convert.publish import Published, publish
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.sidecars import copied_sidecars
+from fairway.convert.to_coreml import to_coreml
 from fairway.convert.to_gguf import huggingface_to_gguf
+from fairway.convert.to_mlx import to_mlx, without_quantization
 from fairway.convert.to_openvino import to_onnx, to_openvino
 from fairway.convert.to_safetensors import check_type, common_type, float_jobs, safetensors_files
 from fairway.convert.workplace import Workplace
@@ -31,6 +33,8 @@ from fairway.convert.write import Progress, Writing
 from fairway.errors import FairwayError, FormatError, InternalError, UnsupportedError
 from fairway.formats.bundle import Bundle
 from fairway.formats.gguf_types import BY_NAME
+from fairway.formats.mlx_weights import is_mlx
+from fairway.formats.quantized_folder import with_weights
 
 Prepare: TypeAlias = Callable[[Bundle, ConvertSettings, Path], Conversion]
 FLOAT_FOLDERS = ("huggingface", "safetensors", "torch", "nemo")
@@ -52,23 +56,28 @@ class Hop:
 
 def _folder_to_safetensors(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
     check_type(settings.type)
-    jobs = float_jobs(bundle, settings.type)
+    is_stored = settings.type == STORED
+    jobs = float_jobs(bundle if is_stored else with_weights(bundle), settings.type)
     files, index = safetensors_files(jobs, settings)
-    dtype = None if settings.type == STORED else common_type(jobs)
+    sidecars = copied_sidecars(bundle, None if is_stored else common_type(jobs))
+    if is_mlx(bundle.config) and not is_stored:
+        sidecars |= without_quantization(sidecars)
     return Conversion(
         source=bundle,
         target=target,
         is_folder=True,
         files=files,
-        sidecars=copied_sidecars(bundle, dtype) | index,
+        sidecars=sidecars | index,
     )
 
 
 HOPS = (
     Hop(FLOAT_FOLDERS, "safetensors", is_folder=True, prepare=_folder_to_safetensors),
     Hop(FLOAT_FOLDERS, "gguf", is_folder=False, prepare=huggingface_to_gguf),
+    Hop(FLOAT_FOLDERS, "mlx", is_folder=True, prepare=to_mlx),
     Hop(FLOAT_FOLDERS, "onnx", is_folder=True, prepare=to_onnx),
     Hop(FLOAT_FOLDERS, "openvino", is_folder=True, prepare=to_openvino),
+    Hop(FLOAT_FOLDERS, "coreml", is_folder=True, prepare=to_coreml),
     Hop(("gguf",), "safetensors", is_folder=True, prepare=gguf_to_folder),
     Hop(("gguf",), "gguf", is_folder=False, prepare=gguf_to_gguf),
     Hop((*FLOAT_FOLDERS, "gguf"), "modelfile", is_folder=True, prepare=to_modelfile),

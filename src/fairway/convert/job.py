@@ -17,7 +17,7 @@ from fairway.convert.finish import Finish
 from fairway.convert.rows import TensorRows
 from fairway.formats.bundle import Bundle
 from fairway.formats.floats import Bytes
-from fairway.formats.layout import Layout
+from fairway.formats.layout import Layout, Sized
 from fairway.models.conversion import floats_of
 from fairway.tensors import F32, Array
 from fairway.text.tokenizer import Tokenizer
@@ -47,6 +47,15 @@ class TensorJob:
     @property
     def num_bytes(self) -> int:
         return num_bytes(self.type, self.rows.info.num_elements)
+
+    @property
+    def parts(self) -> Mapping[str, Sized]:
+        """What the file stores for it, by name: itself, or the tensors that stand for it together."""
+        return {self.name: self}
+
+    def produce_parts(self, start: int, stop: int) -> dict[str, Bytes]:
+        """Each part's bytes for some rows."""
+        return {self.name: self.produce(start, stop)}
 
     @property
     def is_copy(self) -> bool:
@@ -118,6 +127,11 @@ class Conversion:
     @property
     def jobs(self) -> tuple[TensorJob, ...]:
         return tuple(job for file in self.files for job in file.jobs)
+
+    @property
+    def packs(self) -> bool:
+        """Whether several stored tensors stand for one: the output is compared weight by weight."""
+        return any(len(job.parts) > 1 for job in self.jobs)
 
     @property
     def num_bytes(self) -> int:

@@ -26,6 +26,7 @@ from fairway.formats.lineage import Lineage, Origin, Step, now
 from fairway.formats.lora import Adapter, LoraLayer
 from fairway.formats.lora_gguf import is_gguf_adapter, read_gguf_adapter
 from fairway.formats.lora_peft import CONFIG, read_peft
+from fairway.formats.quantized_folder import method_of
 from fairway.models.conversion import floats_of
 from fairway.tensors import F32, DenseTensor, WeightTensor
 
@@ -133,7 +134,7 @@ def _merged_info(
 
 
 def _merged_type(base: Bundle, info: TensorInfo, stored_type: str | None, allow_quantised: bool) -> str:
-    is_quantised = info.type not in FLOATS or "quantization_config" in base.config
+    is_quantised = info.type not in FLOATS or method_of(base.config) is not None
     if is_quantised and not allow_quantised:
         raise UnsupportedError(
             f"{base.path} is quantised ({info.type}), and an adapter is lost in rounded weights.",

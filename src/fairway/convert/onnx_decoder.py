@@ -8,11 +8,12 @@ what each operation means. Activations are float32 [batch, sequence, width]; key
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import numpy as np
 
-from fairway.convert.onnx_graph import GraphBuilder
+from fairway.convert.onnx_graph import Drawing, GraphBuilder
 from fairway.convert.onnx_names import NamedMatrix, Values, WeightNames, slice_last
 from fairway.errors import InternalError
 from fairway.formats.onnx_schema import NUMBERS
@@ -40,14 +41,12 @@ def decoder_graph(
     `context` in tokens is what some ropes depend on: by default all that the model has.
     """
     names = WeightNames()
-    recording = Recording(config, names, context or config.max_context)
-    family(config.model_type).record(recording)
-    decoder = _Decoder(config, names, types)
-    for operation in recording.program.operations:
-        decoder.take(operation)
-    assert recording.program.logits is not None
-    decoder.finish(recording.program.logits)
-    return decoder.graph
+    recording = record(config, names, context)
+    graph = GraphBuilder()
+    decoder = _OnnxDecoder(graph, config, names, types)
+    graph.rename(draw(decoder, recording), "logits")
+    _declare(graph, config)
+    return graph
 
 
 def weight_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
@@ -57,36 +56,58 @@ def weight_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
     return names.shapes
 
 
-class _Decoder:
-    """One graph. Values that several layers share are made once."""
+def record(config: DecoderConfig, names: WeightNames, context: int | None = None) -> Recording:
+    """The forward pass with names in place of weights."""
+    recording = Recording(config, names, context or config.max_context)
+    family(config.model_type).record(recording)
+    return recording
 
-    def __init__(self, config: DecoderConfig, names: WeightNames, types: Mapping[str, str]) -> None:
-        self.graph = GraphBuilder()
+
+def draw(decoder: Decoder, recording: Recording) -> str:
+    """All operations, one after the other; the name of the logits."""
+    for operation in recording.program.operations:
+        decoder.take(operation)
+    assert recording.program.logits is not None
+    return decoder.logits(recording.program.logits)
+
+
+def _declare(graph: GraphBuilder, config: DecoderConfig) -> None:
+    """Inputs and outputs."""
+    graph.input("input_ids", "I64", (BATCH, SEQUENCE))
+    graph.input("attention_mask", "I64", (BATCH, TOTAL))
+    graph.input("position_ids", "I64", (BATCH, SEQUENCE))
+    graph.output("logits", "F32", (BATCH, SEQUENCE, config.vocab_size))
+    parts = [f"{layer}.{part}" for layer in range(config.num_layers) for part in ("key", "value")]
+    for part in parts:
+        graph.input(f"past_key_values.{part}", "F32", (BATCH, config.num_kv_heads, PAST, config.head_size))
+        graph.output(f"present.{part}", "F32", (BATCH, config.num_kv_heads, TOTAL, config.head_size))
+
+
+class Decoder(ABC):
+    """One graph. What layers share is made once; how keys and values are kept is left open."""
+
+    def __init__(
+        self, graph: Drawing, config: DecoderConfig, names: WeightNames, types: Mapping[str, str]
+    ) -> None:
+        self.graph = graph
         self._config, self._names, self._types = config, names, types
-        self._values = Values(self.graph)
+        self._values = Values(graph)
         self._floats: dict[str, str] = {}
         self._angles: dict[tuple[bytes, float], tuple[str, str]] = {}
         self._masks: dict[int | None, str] = {}
         self._caches: dict[int, tuple[str, str]] = {}
-        self.graph.input("input_ids", "I64", (BATCH, SEQUENCE))
-        self.graph.input("attention_mask", "I64", (BATCH, TOTAL))
-        self.graph.input("position_ids", "I64", (BATCH, SEQUENCE))
-        for name in self._cache_names("past_key_values"):
-            self.graph.input(name, "F32", (BATCH, config.num_kv_heads, PAST, config.head_size))
 
-    def _cache_names(self, prefix: str) -> list[str]:
-        return [
-            f"{prefix}.{layer}.{part}"
-            for layer in range(self._config.num_layers)
-            for part in ("key", "value")
-        ]
+    def logits(self, buffer: p.Buffer) -> str:
+        """The name of what stands in a buffer at the end."""
+        return self._values.read(buffer)
 
-    def finish(self, logits: p.Buffer) -> None:
-        self.graph.rename(self._values.read(logits), "logits")
-        self.graph.output("logits", "F32", (BATCH, SEQUENCE, self._config.vocab_size))
-        for name in self._cache_names("present"):
-            shape = (BATCH, self._config.num_kv_heads, TOTAL, self._config.head_size)
-            self.graph.output(name, "F32", shape)
+    @abstractmethod
+    def _write_cache(self, operation: p.WriteCache) -> None:
+        """Puts a layer's keys and values, [batch, key-value heads, past + sequence, size], into `_caches`."""
+
+    @abstractmethod
+    def _mask(self, window: int | None) -> str:
+        """Which tokens each one sees, [batch, 1, 1, sequence, past + sequence], once for each window."""
 
     def take(self, operation: p.Operation) -> None:
         """Appends the nodes of one operation."""
@@ -170,16 +191,20 @@ class _Decoder:
     def _linear(self, operation: p.Linear) -> None:
         matrix = operation.matrix
         assert isinstance(matrix, NamedMatrix)
-        weight, layer = self._weight(matrix.name), matrix.name.removesuffix(".weight")
-        if not matrix.input_first:
-            weight = self.graph.add("Transpose", weight, perm=[1, 0])
-        out = self.graph.add("MatMul", self._read(operation.x), weight)
+        layer = matrix.name.removesuffix(".weight")
+        out = self._product(self._read(operation.x), matrix)
         if operation.bias is not None:
             out = self.graph.add("Add", out, self._weight(f"{layer}.bias"))
         out = self._scaled(out, operation.scale)
         if operation.residual is not None:
             out = self.graph.add("Add", self._read(operation.residual), out)
         self._write(operation.out, out)
+
+    def _product(self, x: str, matrix: NamedMatrix) -> str:
+        weight = self._weight(matrix.name)
+        if not matrix.input_first:
+            weight = self.graph.add("Transpose", weight, perm=[1, 0])
+        return self.graph.add("MatMul", x, weight)
 
     def _activated(self, x: str, activation: p.Activation) -> str:
         add, number = self.graph.add, self.graph.constant
@@ -233,15 +258,6 @@ class _Decoder:
             turned.append(slice_last(self.graph, heads, 2 * half, size))
         return self._reshaped(add("Concat", *turned, axis=-1), 0, 0, width)
 
-    def _write_cache(self, operation: p.WriteCache) -> None:
-        made = []
-        for buffer, part in ((operation.k, "key"), (operation.v, "value")):
-            config, end = self._config, f"{operation.layer}.{part}"
-            heads = self._reshaped(self._read(buffer), 0, 0, config.num_kv_heads, config.head_size)
-            new = self.graph.add("Transpose", heads, perm=[0, 2, 1, 3])
-            made.append(self.graph.add("Concat", f"past_key_values.{end}", new, out=f"present.{end}", axis=2))
-        self._caches[operation.layer] = made[0], made[1]
-
     def _attention(self, operation: p.Attention) -> None:
         """Scores are [batch, key-value heads, heads that share them, sequence, past + sequence]."""
         add, sharing = self.graph.add, operation.num_heads // operation.num_kv_heads
@@ -258,6 +274,19 @@ class _Decoder:
         out = add("MatMul", add("Softmax", seen, axis=-1), values)
         out = add("Transpose", out, perm=[0, 3, 1, 2, 4])
         self._write(operation.out, self._reshaped(out, 0, 0, operation.num_heads * operation.head_size))
+
+
+class _OnnxDecoder(Decoder):
+    """With the past as inputs and the present as outputs."""
+
+    def _write_cache(self, operation: p.WriteCache) -> None:
+        made = []
+        for buffer, part in ((operation.k, "key"), (operation.v, "value")):
+            config, end = self._config, f"{operation.layer}.{part}"
+            heads = self._reshaped(self._read(buffer), 0, 0, config.num_kv_heads, config.head_size)
+            new = self.graph.add("Transpose", heads, perm=[0, 2, 1, 3])
+            made.append(self.graph.add("Concat", f"past_key_values.{end}", new, out=f"present.{end}", axis=2))
+        self._caches[operation.layer] = made[0], made[1]
 
     def _mask(self, window: int | None) -> str:
         """Which tokens each one sees, [batch, 1, 1, sequence, past + sequence], once for each window."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,6 +27,13 @@ ALIGNMENT = 4096
 KINDS = {"float32": "F32", "int64": "I64"}
 FLOAT, INT, INTS = 1, 2, 7
 """Kinds of attributes."""
+
+
+class Drawing(Protocol):
+    """What a decoder is drawn on: ONNX's operators, whatever becomes of them."""
+
+    def add(self, op: str, *inputs: str, out: str | None = None, **attributes: float | list[int]) -> str: ...
+    def constant(self, value: Array | float | Sequence[int]) -> str: ...
 
 
 @dataclass

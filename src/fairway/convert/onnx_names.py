@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fairway.convert.onnx_graph import GraphBuilder
+from fairway.convert.onnx_graph import Drawing
 from fairway.kernels.program import Buffer, Matrix
 from fairway.tensors import F32
 
@@ -69,7 +69,7 @@ class WeightNames:
 class Values:
     """What stands in the buffers of a program: (first column, width, value) of each, in order."""
 
-    graph: GraphBuilder
+    graph: Drawing
     pieces: dict[int, list[tuple[int, int, str]]] = field(default_factory=dict)
 
     def read(self, buffer: Buffer) -> str:
@@ -102,6 +102,6 @@ class Values:
         return slice_last(self.graph, value, first - start, last - start)
 
 
-def slice_last(graph: GraphBuilder, value: str, begin: int, end: int) -> str:
+def slice_last(graph: Drawing, value: str, begin: int, end: int) -> str:
     """Columns `begin : end`."""
     return graph.add("Slice", value, *(graph.constant([each]) for each in (begin, end, -1)))

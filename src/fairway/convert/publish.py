@@ -25,6 +25,7 @@ from fairway.errors import InternalError, ProofFailed
 from fairway.formats.bundle import Bundle
 from fairway.formats.digest import digest_of_parts, tensor_digest
 from fairway.formats.lineage import FILE_NAME, Lineage, Origin, Step, now
+from fairway.formats.open import open_bundle
 from fairway.proof.verdict import Verdict
 
 CHUNK_BYTES = 1 << 20
@@ -56,8 +57,12 @@ def publish(
     if not verdict.passed and conversion.accept is None:
         raise _failed(verdict)
     pairs = list(zip(conversion.jobs, checked, strict=True))
-    digest = _digest(output, {job.target: each.digest for job, each in pairs}, gathered.output)
-    of_source = {job.source: each.source_digest for job, each in pairs}
+    stored = {job.target: each.digest for job, each in pairs if len(job.parts) == 1}
+    output = open_bundle(place.output, complete=False) if conversion.packs else output
+    digest = _digest(output, stored, gathered.output)
+    of_source = {
+        job.source: each.source_digest for job, each in pairs if job.rows.bundle is conversion.source
+    }
     source_digest = _digest(conversion.source, of_source, gathered.source)
     if conversion.finish is not None and conversion.finish.leftovers:
         for name in conversion.finish.leftovers:

@@ -27,6 +27,8 @@ class ConvertSettings:
     force: bool = False
     """Replace a target that exists."""
     max_shard_bytes: int = 5 * 10**9
+    group_size: int = 64
+    """Weights of a row that share a scale, where MLX quantises them."""
     adapters: tuple[Path, ...] = ()
     """LoRA adapters to merge first, in order."""
     weights_only: bool = False

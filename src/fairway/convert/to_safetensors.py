@@ -7,7 +7,7 @@ all floats become one type; tensors that are no floats (old buffers) are copied.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fairway.convert.job import OutputFile, TensorJob, job_of
@@ -17,6 +17,7 @@ from fairway.errors import SettingsError
 from fairway.formats.bundle import Bundle
 from fairway.formats.floats import FLOATS
 from fairway.formats.safetensors_writer import safetensors_layout
+from fairway.proof.hop import is_quantised
 
 METADATA = {"format": "pt"}
 """transformers reads only files that say so."""
@@ -41,7 +42,7 @@ def float_jobs(bundle: Bundle, wanted: str) -> list[TensorJob]:
 
 def _type(bundle: Bundle, name: str, wanted: str) -> str:
     stored = bundle.tensors.infos[name].type
-    return wanted if wanted != STORED and stored in FLOATS else stored
+    return wanted if wanted != STORED and (stored in FLOATS or is_quantised(stored)) else stored
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -50,15 +51,15 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def safetensors_files(
-    jobs: Sequence[TensorJob], settings: ConvertSettings
+    jobs: Sequence[TensorJob], settings: ConvertSettings, metadata: Mapping[str, str] = METADATA
 ) -> tuple[tuple[OutputFile, ...], dict[str, bytes]]:
     """The files, and the index where there are several."""
     shards = _shards(jobs, settings.max_shard_bytes)
     if len(shards) == 1:
-        return (_file("model.safetensors", shards[0]),), {}
+        return (_file("model.safetensors", shards[0], metadata),), {}
     names = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
-    files = tuple(_file(name, shard) for name, shard in zip(names, shards, strict=True))
-    place = {job.name: file.name for file in files for job in file.jobs}
+    files = tuple(_file(name, shard, metadata) for name, shard in zip(names, shards, strict=True))
+    place = {name: file.name for file in files for job in file.jobs for name in job.parts}
     total = sum(job.num_bytes for job in jobs)
     return files, {INDEX: as_json({"metadata": {"total_size": total}, "weight_map": place})}
 
@@ -76,10 +77,10 @@ def _shards(jobs: Sequence[TensorJob], max_bytes: int) -> list[list[TensorJob]]:
     return shards
 
 
-def _file(name: str, jobs: Sequence[TensorJob]) -> OutputFile:
-    layout = safetensors_layout({job.name: job for job in jobs}, METADATA)
+def _file(name: str, jobs: Sequence[TensorJob], metadata: Mapping[str, str]) -> OutputFile:
+    layout = safetensors_layout({part: each for job in jobs for part, each in job.parts.items()}, metadata)
     by_name = {job.name: job for job in jobs}
-    return OutputFile(name, layout, tuple(by_name[each] for each in layout.offsets))
+    return OutputFile(name, layout, tuple(by_name[each] for each in layout.offsets if each in by_name))
 
 
 def common_type(jobs: Sequence[TensorJob]) -> str | None:

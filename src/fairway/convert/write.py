@@ -23,6 +23,7 @@ from fairway.formats.bundle import Bundle
 from fairway.formats.digest import tensor_digest
 from fairway.formats.floats import Bytes
 from fairway.formats.open import open_bundle
+from fairway.formats.quantized_folder import with_weights
 from fairway.kernels.cores import allowed_cores
 
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -58,7 +59,8 @@ class Writing:
         """Makes the files, or finds those of a run that was cut off; gives the output as it will be read."""
         with full_disk(self.conversion):
             self._before = {each.name: each for each in self.place.begin()}
-            return open_bundle(self.place.output, complete=False)
+            output = open_bundle(self.place.output, complete=False)
+            return with_weights(output) if self.conversion.packs else output
 
     def run(self, output: Bundle) -> list[Checked]:
         """Every tensor written and checked, in the files' order. Raises `DoesNotFit` for a full disk."""
@@ -124,11 +126,12 @@ class _Stage:
         if file.name not in self._descriptors:
             self._descriptors[file.name] = self._place.open(file)
             self._stack.callback(os.close, self._descriptors[file.name])
-        descriptor, begin = self._descriptors[file.name], file.layout.offsets[job.name]
-        row_bytes = job.num_bytes // max(1, job.rows.num_rows)
+        descriptor, parts = self._descriptors[file.name], job.parts
 
         def write(start: int, stop: int) -> None:
-            _write_at(descriptor, job.produce(start, stop), begin + start * row_bytes)
+            for name, data in job.produce_parts(start, stop).items():
+                row_bytes = parts[name].num_bytes // max(1, job.rows.num_rows)
+                _write_at(descriptor, data, file.layout.offsets[name] + start * row_bytes)
             job.rows.slice_done()
 
         return [self._threads.submit(write, start, stop) for start, stop in job.slices]

@@ -24,8 +24,11 @@ MAX_OPCODES = 20_000
 TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """The pickle of a magic number with which torch.save began before it wrote zip archives."""
 
+ENGINE = "a TensorRT engine, built for one GPU and one version of TensorRT"
+ENGINES = (".engine", ".plan", ".trt")
 SIGNATURES = (
     (b"GGUF", "gguf", "a GGUF model"),
+    (b"ftrt", "tensorrt", ENGINE),
     (TORCH_LEGACY, "torch", "a PyTorch checkpoint in the layout before zip archives"),
     (b"\x93NUMPY", "npy", "a NumPy array (.npy)"),
     (b"PK\x03\x04", "zip", "a zip archive"),
@@ -47,6 +50,7 @@ HINTS = {
     "lfs": "Run `git lfs pull` in its repository, or download the file from the hub.",
     "onnx": "fairway inspect shows it; converting and running take the model it was exported from.",
     "openvino": "fairway inspect shows it; converting and running take the model it was exported from.",
+    "tensorrt": "Use the model it was built from: fairway tensorrt builds an engine again where it runs.",
     "ggml": "Convert the original model to GGUF with a current llama.cpp.",
 }
 CONVERT_HINT = "Convert it to safetensors or GGUF, on a machine where you trust it."
@@ -182,6 +186,8 @@ def _by_name(path: Path, head: bytes) -> Kind:
         return Kind("unknown", "a file that begins with nothing but zeros")
     if path.suffix == ".onnx" or (head[:1] == b"\x08" and b"onnx" in head[:4096]):
         return Kind("onnx", "an ONNX model")
+    if path.suffix in ENGINES and b"\0" in head[:4096]:
+        return Kind("tensorrt", ENGINE)
     if b"\0" in head[:1024]:
         return Kind("unknown", "a binary file of no known kind")
     try:

@@ -13,7 +13,7 @@ from fairway.errors import FairwayError, FormatError, ModelNotFound, Unsupported
 from fairway.formats.bundle import Bundle, FileTensors, TensorInfo
 from fairway.formats.completeness import missing_parts
 from fairway.formats.gguf_types import BY_NAME
-from fairway.formats.identify import identify
+from fairway.formats.identify import ENGINE, ENGINES, Kind, identify
 from fairway.formats.licence import folder_licence
 from fairway.formats.lineage import Lineage, read_lineage
 from fairway.formats.modelfile import FILE_NAME
@@ -77,6 +77,8 @@ def _open_folder(folder: Path) -> Bundle:
         return replace(_with_sidecars(folder, onnx_weights(folder / ONNX_NAME)), container="onnx")
     if FILE_NAME in files:
         return _from_modelfile(folder / FILE_NAME)
+    if engines := [name for name in files if name.endswith(ENGINES)]:
+        raise Kind("tensorrt", ENGINE).refusal(folder / engines[0])
     raise FormatError(
         f"{folder} holds no weights: no .safetensors, .gguf or .bin file.",
         hint="Name a folder downloaded from a model hub, or a .gguf file.",

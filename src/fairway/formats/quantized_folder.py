@@ -1,4 +1,4 @@
-"""Folders that GPTQ, AWQ, compressed-tensors or MXFP4 quantised, seen as one tensor per weight.
+"""Folders that GPTQ, AWQ, compressed-tensors, MXFP4 or MLX quantised, seen as one tensor per weight.
 
 Several stored tensors (packed codes, scales, zeros) stand for one weight of the model; here they are put
 together under the weight's own name. What a config asks for and this file does not know is refused.
@@ -15,14 +15,14 @@ import numpy as np
 from fairway.errors import FormatError, UnsupportedError
 from fairway.formats import quantized_layouts as layouts
 from fairway.formats.bundle import Bundle, StoredTensors, TensorInfo
-from fairway.formats.floats import Bytes, floats
-from fairway.tensors import F32, Array, DenseTensor, WeightTensor
+from fairway.formats.mlx_weights import MLX, is_mlx, mlx_tensors
+from fairway.formats.packed_weights import HINT, INTEGERS, Packed, Parts, QuantizedTensors
+from fairway.tensors import F32, Array, WeightTensor
 
-INTEGERS: Mapping[str, type[np.generic]] = {"I32": np.int32, "I64": np.int64, "I8": np.int8, "U8": np.uint8}
 MARKS = {"gptq": ".qweight", "awq": ".qweight", "compressed-tensors": ".weight_scale", "mxfp4": "_blocks"}
 """quant_method -> how the name of a tensor ends that only such a checkpoint has."""
-READABLE = tuple(MARKS)
-HINT = "Use the original checkpoint with --weights int8 or int4, or a GGUF file."
+READABLE = (*MARKS, MLX)
+UNNAMED = "an unnamed method"
 
 
 @dataclass(frozen=True)
@@ -42,92 +42,33 @@ class Scheme:
         return f"INT{self.bits}" + ("" if self.symmetric else "_ASYM")
 
 
-@dataclass(frozen=True)
-class Packed:
-    """One weight: the stored tensors that it is made of, by their role."""
-
-    info: TensorInfo
-    parts: Mapping[str, str]
-
-
-class QuantizedTensors:
-    """`StoredTensors` over another's: packed weights under their own names, all else as it is."""
-
-    def __init__(self, stored: StoredTensors, scheme: Scheme, packed: Mapping[str, Packed]) -> None:
-        self._stored = stored
-        self._scheme = scheme
-        self._packed = packed
-        used = {part for weight in packed.values() for part in weight.parts.values()}
-        infos = {name: info for name, info in stored.infos.items() if name not in used}
-        self.infos: Mapping[str, TensorInfo] = infos | {name: each.info for name, each in packed.items()}
-
-    def read(self, name: str) -> WeightTensor:
-        if name not in self._packed:
-            return self._stored.read(name)
-        weight = self._packed[name]
-        return READERS[self._scheme.method](_Parts(self._stored, name, weight), self._scheme)
-
-    def stored(self, name: str) -> Bytes:
-        """Of a packed weight: its parts' bytes in the order of their roles' names."""
-        if name not in self._packed:
-            return self._stored.stored(name)
-        parts = self._packed[name].parts
-        return np.concatenate([self._stored.stored(parts[role]) for role in sorted(parts)])
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """The stored tensors of one weight, read by role."""
-
-    tensors: StoredTensors
-    name: str
-    weight: Packed
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """[out, in]"""
-        rows, columns = self.weight.info.shape[-2:]
-        return rows, columns
-
-    def has(self, role: str) -> bool:
-        return role in self.weight.parts
-
-    def integers(self, role: str) -> Any:  # noqa: ANN401 (the dtype is the file's)
-        name = self.weight.parts[role]
-        info = self.tensors.infos[name]
-        if info.type not in INTEGERS:
-            raise FormatError(f"{name[:120]} is {info.type}, not integers.", hint=HINT)
-        raw = self.tensors.stored(name)
-        return np.frombuffer(raw.tobytes(), INTEGERS[info.type]).reshape(info.shape)
-
-    def floats(self, role: str) -> F32:
-        weight = self.tensors.read(self.weight.parts[role])
-        assert isinstance(weight, DenseTensor)
-        return floats(weight)
-
-    def require(self, role: str, shape: tuple[int, ...]) -> None:
-        found = self.tensors.infos[self.weight.parts[role]].shape
-        if found != shape:
-            raise FormatError(
-                f"{self.weight.parts[role][:120]} has the shape {list(found)[:4]}, not {list(shape)}.",
-                hint="Download the checkpoint again.",
-            )
-
-
 def quantized(stored: StoredTensors, config: Mapping[str, Any]) -> StoredTensors:
     """The tensors themselves, or a view of them where `config` says that they are quantised so.
 
     Raises `UnsupportedError` for a variant that is not known.
     """
-    stated = config.get("quantization_config")
-    method = stated.get("quant_method") if isinstance(stated, dict) else None
-    if not isinstance(stated, dict) or not isinstance(method, str) or method not in MARKS:
+    if method_of(config) == MLX:
+        return mlx_tensors(stored, config["quantization"])
+    stated, method = config.get("quantization_config"), method_of(config)
+    if not isinstance(stated, dict) or method not in MARKS:
         return stored
     if not any(name.endswith(MARKS[method]) for name in stored.infos):
         return stored
     scheme = SCHEMES[method](stated)
     packed = _find_mxfp4(stored) if scheme.method == "mxfp4" else _find(stored, scheme)
-    return QuantizedTensors(stored, scheme, packed) if packed else stored
+    read = READERS[scheme.method]
+    return QuantizedTensors(stored, packed, lambda parts: read(parts, scheme)) if packed else stored
+
+
+def method_of(config: Mapping[str, Any]) -> str | None:
+    """Who quantised the weights, as config.json says: "gptq", "mlx", "an unnamed method"; None for floats."""
+    if is_mlx(config):
+        return MLX
+    stated = config.get("quantization_config")
+    if not isinstance(stated, Mapping):
+        return None
+    method = stated.get("quant_method")
+    return method[:40] if isinstance(method, str) else UNNAMED
 
 
 def with_weights(bundle: Bundle) -> Bundle:
@@ -304,7 +245,7 @@ def _find_mxfp4(stored: StoredTensors) -> dict[str, Packed]:
 # --- reading a weight
 
 
-def _gptq(parts: _Parts, scheme: Scheme) -> WeightTensor:
+def _gptq(parts: Parts, scheme: Scheme) -> WeightTensor:
     rows, columns = parts.shape
     groups = _num_groups(columns, scheme)
     parts.require("scales", (groups, rows))
@@ -314,7 +255,7 @@ def _gptq(parts: _Parts, scheme: Scheme) -> WeightTensor:
     return _weight(parts, scheme, codes, parts.floats("scales").T, zeros)
 
 
-def _awq(parts: _Parts, scheme: Scheme) -> WeightTensor:
+def _awq(parts: Parts, scheme: Scheme) -> WeightTensor:
     rows, columns = parts.shape
     groups = _num_groups(columns, scheme)
     parts.require("scales", (groups, rows))
@@ -323,7 +264,7 @@ def _awq(parts: _Parts, scheme: Scheme) -> WeightTensor:
     return _weight(parts, scheme, codes, parts.floats("scales").T, zeros)
 
 
-def _compressed(parts: _Parts, scheme: Scheme) -> WeightTensor:
+def _compressed(parts: Parts, scheme: Scheme) -> WeightTensor:
     rows, columns = parts.shape
     stored, half = parts.integers("codes"), 1 << (scheme.bits - 1)
     if stored.dtype == np.int32:
@@ -342,7 +283,7 @@ def _compressed(parts: _Parts, scheme: Scheme) -> WeightTensor:
     return _weight(parts, scheme, codes, scales, zeros)
 
 
-def _compressed_zeros(parts: _Parts, scheme: Scheme, shape: tuple[int, int]) -> Array:
+def _compressed_zeros(parts: Parts, scheme: Scheme, shape: tuple[int, int]) -> Array:
     """Packed along the rows, or plain int8; counted like the codes."""
     zeros: Array = parts.integers("zeros")
     if zeros.dtype == np.int32:
@@ -356,14 +297,14 @@ def _compressed_zeros(parts: _Parts, scheme: Scheme, shape: tuple[int, int]) -> 
     return zeros
 
 
-def _mxfp4(parts: _Parts, _: Scheme) -> WeightTensor:
+def _mxfp4(parts: Parts, _: Scheme) -> WeightTensor:
     """Experts one below the other: [experts * out, in]."""
     blocks, scales = parts.integers("codes"), parts.integers("scales")
     groups = scales.shape[-1]
     return layouts.mxfp4(blocks.reshape(-1, groups, 16), scales.reshape(-1, groups))
 
 
-READERS: Mapping[str, Callable[[_Parts, Scheme], WeightTensor]] = {
+READERS: Mapping[str, Callable[[Parts, Scheme], WeightTensor]] = {
     "gptq": _gptq,
     "awq": _awq,
     "compressed-tensors": _compressed,
@@ -376,7 +317,7 @@ def _num_groups(columns: int, scheme: Scheme) -> int:
 
 
 def _weight(
-    parts: _Parts, scheme: Scheme, codes: layouts.Codes, scales: F32, zeros: Array | int
+    parts: Parts, scheme: Scheme, codes: layouts.Codes, scales: F32, zeros: Array | int
 ) -> WeightTensor:
     group = codes.shape[1] if scheme.group == -1 else scheme.group
     if parts.has("group_of") and parts.weight.info.type == "F16":

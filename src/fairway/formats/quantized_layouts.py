@@ -1,9 +1,9 @@
-"""How GPTQ, AWQ, compressed-tensors and MXFP4 lay low-bit weights into integers: codes out, nothing rounded.
+"""How GPTQ, AWQ, compressed-tensors, MXFP4 and MLX lay low-bit weights into integers: codes as stored.
 
-    weight = scale * (code - zero)
+    weight = scale * (code - zero)        MLX: scale * code + bias
 
 The rule: codes, zeros and scales come out exactly as stored; bringing them into groups that kernels know is
-`grouped`'s, which repeats scales and turns zeros that differ into offsets.
+`grouped`'s and `biased`'s, which repeat scales and turn zeros that differ into offsets.
 """
 
 from __future__ import annotations
@@ -82,6 +82,20 @@ def grouped(codes: Codes, scales: F32, zeros: Array | int, bits: int, group: int
     if wide_offsets is not None:
         wide_offsets = wide_offsets + half * wide
     return GroupedTensor(8, width, (codes ^ 0x80).view(np.int8), wide, 0, wide_offsets)
+
+
+def biased(codes: Codes, scales: F32, biases: F32, bits: int) -> GroupedTensor:
+    """codes [out, in] unsigned; scales and biases [out, groups] of a multiple of 32 columns.
+
+    Exact where scales have 16 bits; beside float32 scales, the offsets of 8-bit codes are rounded to float32.
+    """
+    repeats = codes.shape[1] // scales.shape[1] // GROUP
+    wide, offsets = (np.repeat(each, repeats, axis=1) for each in (scales, biases))
+    if bits == 8:
+        return GroupedTensor(
+            8, GROUP, (codes ^ 0x80).view(np.int8), wide, 0, offsets + np.float32(128) * wide
+        )
+    return GroupedTensor(max(bits, 4), GROUP, codes, wide, 0, offsets)
 
 
 def _repeats(group: int, columns: int, scales: F32) -> int:

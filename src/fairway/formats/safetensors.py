@@ -110,6 +110,9 @@ def _header_length(source: Source) -> int:
 
 
 def _metadata(value: object, path: Path) -> dict[str, str]:
+    """MLX writes null where it has none."""
+    if value is None:
+        return {}
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise FormatError(f"__metadata__ in the header of {path} is not a table of strings.", hint=HINT)
     return value

@@ -13,7 +13,7 @@ from typing import Any
 
 from fairway.errors import FormatError, UnsupportedError
 from fairway.formats.bundle import Bundle
-from fairway.formats.quantized_folder import with_weights
+from fairway.formats.quantized_folder import UNNAMED, method_of, with_weights
 
 SPELLINGS = {
     "context": ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"),
@@ -157,8 +157,8 @@ def _types(bundle: Bundle) -> dict[str, TypeBytes]:
 
 
 def _quantization(config: Mapping[str, Any]) -> str | None:
-    stated = config.get("quantization_config")
-    return _text(stated.get("quant_method")) or "unknown" if isinstance(stated, Mapping) else None
+    method = method_of(config)
+    return "unknown" if method == UNNAMED else method
 
 
 def _tokenizer(bundle: Bundle) -> str | None:

@@ -43,10 +43,19 @@ class PlanSettings:
     @property
     def packed_folder(self) -> Path:
         """Where packed weights are kept, if they are."""
+        return self._cache / "packed"
+
+    @property
+    def engines_folder(self) -> Path:
+        """Where TensorRT's engines are kept."""
+        return self._cache / "engines"
+
+    @property
+    def _cache(self) -> Path:
         if self.cache_folder is not None:
-            return Path(self.cache_folder).expanduser() / "packed"
+            return Path(self.cache_folder).expanduser()
         home = os.environ.get("XDG_CACHE_HOME")
-        return (Path(home) if home else Path("~/.cache").expanduser()) / "fairway" / "packed"
+        return (Path(home) if home else Path("~/.cache").expanduser()) / "fairway"
 
     @property
     def packed_bytes(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fairway.errors import UnsupportedError
-from fairway.formats.quantized_folder import READABLE
+from fairway.formats.quantized_folder import READABLE, method_of
 from fairway.models.fields import Fields
 
 GENERATES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Model")
@@ -56,10 +56,9 @@ def refuse_variants(config: Fields, model_type: str) -> None:
 
 
 def _refuse_quantized(config: Fields) -> None:
-    if "quantization_config" not in config:
-        return
-    method = config.section("quantization_config").values.get("quant_method", "an unnamed method")
-    if method in READABLE:
+    config.section("quantization_config")  # an object, or an error
+    method = method_of(config.values)
+    if method is None or method in READABLE:
         return
     raise UnsupportedError(
         f"The weights are quantised with {method}, which this engine cannot read.",

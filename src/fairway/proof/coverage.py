@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fairway.formats.bundle import Bundle
+from fairway.formats.quantized_folder import method_of
 from fairway.proof.hop import Side, is_quantised
 from fairway.proof.thresholds import BITS
 
@@ -62,9 +63,8 @@ def measure_coverage(side: Side, claim: str | None = None) -> CoverageEvidence:
 
 
 def _claim(bundle: Bundle) -> str | None:
-    stated = bundle.config.get("quantization_config")
-    if isinstance(stated, Mapping):
-        return f"its config says {stated.get('quant_method', 'quantised')}"
+    if method := method_of(bundle.config):
+        return f"its config says {method}"
     if (match := _NAMED.search(bundle.path.name)) is not None:
         return f"its name says {match.group(0).upper()}"
     kinds = sorted({info.type for info in bundle.tensors.infos.values() if info.type in BITS})

@@ -28,6 +28,7 @@ BITS: Mapping[str, tuple[int, int]] = MappingProxyType(
         "IQ4_NL": (4, 32), "IQ4_XS": (4, 32), "MXFP4": (4, 32), "Q3_K": (3, 16), "Q2_K": (2, 16),
         # Checkpoints choose how many weights share a scale, up to whole rows.
         "INT4": (4, 128), "INT4_ASYM": (4, 128), "INT8": (8, 1024), "INT8_ASYM": (8, 1024),
+        "INT2_ASYM": (2, 128), "INT3_ASYM": (3, 128), "INT5_ASYM": (5, 128), "INT6_ASYM": (6, 128),
     }
 )  # fmt: skip
 """Quantised type -> bits of a value, values that share a scale."""
