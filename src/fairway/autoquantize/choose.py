@@ -6,6 +6,7 @@ was not measured whole, and no usual mix that reaches the goal better is passed 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
@@ -102,7 +103,7 @@ class Chooser:
         return FEW_WINDOWS * len(few) + measuring.num_windows * (len(whole) + tries)
 
     def choose(self, text: str) -> Choice:
-        """Raises `UsageError` for a quality that only the source itself has."""
+        """Raises `UsageError` for a quality that no mix reaches."""
         task = self._task
         usual = [self._measured(name, types) for name, types in task.usual.items()]
         options = options_of(task, self._measuring, lambda name: self._step(FEW_WINDOWS, name))
@@ -120,7 +121,7 @@ class Chooser:
 
     def _search(self, front: Front, quality: float) -> list[Candidate]:
         """Mixes nearer and nearer to the smallest that passes; predictions are corrected on the way."""
-        low, high, ratio = -1, len(front) - 1, 1.0
+        low, high, ratio = -1, len(front), 1.0
         found: list[Candidate] = []
         passed = False
         while high - low > 1 and not (passed and _is_enough(found, front, (low, high), quality)):
@@ -171,8 +172,13 @@ def _best(candidates: list[Candidate], goal: Goal) -> Candidate:
     if not passing:
         nearest = min(each.divergence for each in candidates)
         raise UsageError(
-            f"Nothing smaller than the source itself stays within --quality {goal.quality:g}: "
-            f"the best that was measured has {nearest:.2g}.",
-            hint=f"Ask for --quality {nearest:.1g}, or keep it exact: fairway convert MODEL --to gguf.",
+            f"No mix stays within --quality {goal.quality:g}: the best that was measured has {nearest:.2g}.",
+            hint=f"Ask for --quality {above(nearest)}, or keep it exact: fairway convert MODEL --to gguf.",
         )
     return min(passing, key=lambda each: (each.num_bytes, each.name != AUTO))
+
+
+def above(value: float) -> str:
+    """A number of two digits that is no smaller: 0.00103 is 0.0011."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.ceil(value / step) * step:.2g}"

@@ -72,6 +72,11 @@ def bits_per_weight(choice: Choice, candidate: Candidate) -> float:
     return 8 * (candidate.num_bytes - choice.task.fixed_bytes) / weights
 
 
+def rate(tokens_per_s: float) -> str:
+    """Three digits are more than a short measurement is good for."""
+    return f"{tokens_per_s:,.0f}" if tokens_per_s >= 10 else f"{tokens_per_s:.1f}"
+
+
 def types_by_group(choice: Choice) -> dict[str, str]:
     """ "ffn_down" -> "Q6_K 0-1, Q4_K 2-5": short enough for a lineage."""
     layers: dict[str, list[tuple[str, str]]] = {}

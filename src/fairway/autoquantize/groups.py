@@ -1,7 +1,7 @@
 """What can be chosen: groups of matrices with one role in layers side by side, and the types each may have.
 
-A few rows of every matrix are rounded to every type, which says how types compare; how much a group matters is
-measured elsewhere. The rule: a type is offered only if it really can hold the rows, and with its true bytes.
+A few rows of every matrix are rounded to every type, which says how types compare; how much a group matters
+is measured elsewhere. The rule: a type is offered only if it can hold the rows, and with its true bytes.
 """
 
 from __future__ import annotations
@@ -113,10 +113,12 @@ def _group(jobs: list[TensorJob]) -> Group:
 
 
 def types_for(job: TensorJob) -> tuple[str, ...]:
-    """From the smallest to the one it is stored in."""
+    """From the smallest; floats only for rows that are no whole blocks."""
     columns, stored = job.shape[-1], job.rows.info.type
-    rounded = next((k for k in (K_TYPES, SHORT_TYPES) if columns % BY_NAME[k[0]].block_size == 0), ())
-    return (*rounded, *(("BF16",) if stored == "F32" else ()), stored)
+    for types in (K_TYPES, SHORT_TYPES):
+        if columns % BY_NAME[types[0]].block_size == 0:
+            return types
+    return ("BF16", "F32") if stored == "F32" else (stored,)
 
 
 def _sampled(job: TensorJob) -> F32:

@@ -20,7 +20,7 @@ class Goal:
         if (self.budget_bytes is None) == (self.quality is None):
             raise UsageError(
                 "--auto needs one goal: a size or a quality.",
-                hint="--budget 6GB asks for the best file of that size, --quality 0.01 for the smallest that good.",
+                hint="--budget 6GB asks for the best file of that size, --quality 0.01 for the smallest.",
             )
         if self.quality is not None and not 0 < self.quality < float("inf"):
             raise UsageError(

@@ -199,7 +199,7 @@ def draw(choice: Choice) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from fairway.autoquantize.explain import bits_per_weight, explanation
+    from fairway.autoquantize.explain import bits_per_weight, explanation, rate
     from fairway.convert.preflight import size
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -212,9 +212,7 @@ def draw(choice: Choice) -> None:
             f"{each.name} ←" if is_chosen else each.name,
             size(each.num_bytes),
             f"{bits_per_weight(choice, each):.2f}",
-            f"{each.measured.tokens_per_s:.0f}"
-            if each.measured.tokens_per_s >= 10
-            else f"{each.measured.tokens_per_s:.1f}",
+            rate(each.measured.tokens_per_s),
             f"{likeness.perplexity_change:+.2%}",
             f"{each.divergence:.2g}",
             f"{each.measured.flips:.1%}",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fairway.autoquantize.choose import Candidate, Choice
-from fairway.autoquantize.explain import bits_by_role, bits_per_weight, explanation, types_by_group
+from fairway.autoquantize.explain import bits_by_role, bits_per_weight, explanation, rate, types_by_group
+from fairway.convert.preflight import size
 from fairway.report.charts import Place, frontier, legend
 from fairway.report.html import Child, Html, el
-from fairway.report.page import facts, page, section, size, table
+from fairway.report.page import facts, page, section, table
 
 CURVE_POINTS = 200
 
@@ -34,8 +35,8 @@ def _plot(choice: Choice) -> Html:
     front = choice.front
     step = max(1, len(front) // CURVE_POINTS)
     curve = [
-        (float(size), float(kl))
-        for size, kl in zip(front.num_bytes[::step], front.divergences[::step], strict=True)
+        (float(num_bytes), float(kl))
+        for num_bytes, kl in zip(front.num_bytes[::step], front.divergences[::step], strict=True)
     ]
     points = [_place(each, is_chosen=each is choice.chosen) for each in choice.candidates]
     label = f"KL divergence by size of {len(points)} mixes, and the best that is predicted at every size"
@@ -53,7 +54,7 @@ def _mixes(choice: Choice) -> Html:
             el("b", f"{each.name} ←") if each is choice.chosen else each.name,
             size(each.num_bytes),
             f"{bits_per_weight(choice, each):.2f}",
-            f"{each.measured.tokens_per_s:,.3g}",
+            rate(each.measured.tokens_per_s),
             f"{each.measured.likeness.perplexity_change:+.2%}",
             f"{each.divergence:.3g}",
             f"{each.measured.likeness.kl_p99:.3g}",
