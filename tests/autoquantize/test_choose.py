@@ -133,7 +133,8 @@ def test_sensitive_matrices_get_more_bits_and_three_lines_say_so(task):
 
 def test_the_work_is_known_before(task):
     chooser = Chooser(task, made_for(task), Goal(3_000_000), lambda *_: None)
-    assert chooser.num_fresh_windows == FEW_WINDOWS * 44 + 8 * (len(task.usual) + 1)
+    assert chooser.num_windows == FEW_WINDOWS * 44 + 8 * (len(task.usual) + 1)
+    assert chooser.estimate_s(10.0) == pytest.approx(10 * chooser.num_windows, rel=0.05)
 
 
 @pytest.mark.parametrize(

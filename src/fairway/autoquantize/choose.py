@@ -16,6 +16,7 @@ from fairway.autoquantize.front import Front, front_of
 from fairway.autoquantize.measure import FEW_WINDOWS, Measured, Measuring
 from fairway.autoquantize.sensitivity import options_of, probes
 from fairway.autoquantize.settings import Goal
+from fairway.autoquantize.speed import LEAST_S
 from fairway.autoquantize.task import Task, Types
 from fairway.errors import UsageError
 
@@ -87,10 +88,10 @@ class Chooser:
         """Windows of text that have to be run, as far as they are known before."""
         return self._windows(fresh=False)
 
-    @property
-    def num_fresh_windows(self) -> int:
-        """Without those whose result is known from an earlier run."""
-        return self._windows(fresh=True)
+    def estimate_s(self, window_s: float) -> float:
+        """How long it will take, where a window takes so long, without what is known from an earlier run."""
+        windows = self._windows(fresh=True)
+        return windows * window_s + windows // self._measuring.num_windows * LEAST_S
 
     def _windows(self, *, fresh: bool) -> int:
         task, measuring = self._task, self._measuring

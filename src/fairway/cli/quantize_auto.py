@@ -125,7 +125,7 @@ def _choose(conversion: Conversion, task: Task, goal: Goal, text: Text, screen: 
     with screen.step("Measured the mixes") as progress:
         chooser = Chooser(task, measuring, goal, progress)
         amount = f"{len(task.groups)} groups of matrices, {len(task.usual)} usual mixes"
-        took = _duration(window_s * chooser.num_fresh_windows)
+        took = _duration(chooser.estimate_s(window_s))
         screen.note(f"Measuring {amount}: about {took}; a run that is cut off goes on from there")
         return chooser.choose(text.name)
 
