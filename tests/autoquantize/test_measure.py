@@ -1,7 +1,11 @@
 """Measurements: of what is written, the same whatever was measured before, and kept."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from model_cases import CASES
+from model_folders import make_folder
 
 from fairway.autoquantize import measure as module
 from fairway.autoquantize.journal import Journal
@@ -9,7 +13,7 @@ from fairway.autoquantize.measure import Measuring, Text
 from fairway.autoquantize.sensitivity import options_of
 from fairway.autoquantize.task import task_of
 from fairway.convert.hops import convert
-from fairway.errors import UsageError
+from fairway.errors import FormatError, UsageError
 from fairway.formats.open import open_bundle
 from fairway.kernels.select import select_backend
 from fairway.proof import evaluation_text
@@ -17,6 +21,7 @@ from fairway.proof.hop import Side
 from fairway.proof.logits import compare_logits
 from fairway.proof.recorded import record_weights
 
+OWN = {"vocab_size": 402, "bos_token_id": 400, "eos_token_id": 401, "pad_token_id": None}
 SHORT = Text("a short text", evaluation_text.mixed()[:6000])
 
 
@@ -24,7 +29,7 @@ def silent(*_):
     pass
 
 
-def measuring_of(conversion, text=SHORT, journal=None, monkeypatch=None):
+def measuring_of(conversion, text=SHORT, journal=None):
     found = Measuring(conversion.source, text, select_backend(), journal or Journal(None, {}))
     found.run_reference(silent)
     return found
@@ -93,3 +98,42 @@ def test_a_large_vocabulary_is_judged_on_fewer_windows(conversion_of, monkeypatc
     assert (few.num_windows, few.num_tokens) == (3, 768)
     assert few.reference_bytes == sum(each.nbytes for each in few._reference)
     assert np.isfinite(few.divergence({}))
+
+
+@pytest.mark.parametrize("name", ["gpt2-tied", "phi3-longrope-short", "qwen2-tied", "gemma2-soft-caps"])
+@pytest.mark.parametrize("kind", ["folder", "gguf"])
+def test_every_way_of_storing_a_matrix(conversion_of, tmp_path, name, kind):
+    """Turned, stacked, with biases, with other norms: from either source what is measured is what is written."""
+    config = CASES[name] | OWN
+    if "query_pre_attn_scalar" in config:
+        config["query_pre_attn_scalar"] = config["head_dim"]  # as GGUF has it
+    path = make_folder(tmp_path / "model", config)
+    if kind == "gguf":
+        convert(conversion_of(path, "F32"))
+        path = tmp_path / "F32.gguf"
+    task = task_of(conversion_of(path))
+    measuring = measuring_of(conversion_of(path))
+    choice = [list(group.errors)[place % len(group.errors)] for place, group in enumerate(task.groups)]
+    types = task.types(choice)
+    measured = measuring.measure(task.stored(types)).likeness.kl_mean
+    conversion = replace(conversion_of(path, "Q8_0", types), accept="a test of random weights")
+    assert convert(conversion).num_bytes == task.size(types)
+    sides = [Side(conversion.source), Side(open_bundle(tmp_path / "Q8_0.gguf"))]
+    ours, theirs = (record_weights(side, len(measuring.ids[0]), select_backend()) for side in sides)
+    assert measured == pytest.approx(compare_logits(ours, theirs, measuring.ids, "text").kl_mean, rel=1e-4)
+
+
+def test_predictions_that_are_no_numbers_are_refused(conversion_of, monkeypatch):
+    monkeypatch.setattr(module.Forward, "logits", lambda self, ids: iter([np.full((len(ids), 4096), np.nan)]))
+    with pytest.raises(FormatError, match="predicts what is no number"):
+        measuring_of(conversion_of())
+
+
+def test_a_mix_that_breaks_the_model_is_as_bad_as_can_be(conversion_of, monkeypatch):
+    conversion = conversion_of()
+    measuring = measuring_of(conversion)
+    monkeypatch.setattr(
+        module.Forward, "logits", lambda self, ids: iter([np.full((len(ids), 4096), np.nan, np.float32)])
+    )
+    assert measuring.divergence({}) == module.LOST
+    assert measuring.measure({}).likeness.kl_mean == module.LOST

@@ -77,16 +77,11 @@ class Choice:
 
 
 class Chooser:
-    """One task on its way to a choice."""
+    """One task on its way to a choice. `num_windows` of text have to be run, as far as that is known before."""
 
     def __init__(self, task: Task, measuring: Measuring, goal: Goal, progress: Progress) -> None:
         self._task, self._measuring, self._goal, self._progress = task, measuring, goal, progress
-        self._done = 0
-
-    @property
-    def num_windows(self) -> int:
-        """Windows of text that have to be run, as far as they are known before."""
-        return self._windows(fresh=False)
+        self._done, self.num_windows = 0, self._windows(fresh=False)
 
     def estimate_s(self, window_s: float) -> float:
         """How long it will take, where a window takes so long, without what is known from an earlier run."""
@@ -127,10 +122,10 @@ class Chooser:
         passed = False
         while high - low > 1 and not (passed and _is_enough(found, front, (low, high), quality)):
             failed = sum(each.divergence > quality for each in found)
-            index = front.reaching(quality * max(0.5, 1 - MARGIN * failed) / ratio)
-            index = min(max(index, low + 1), high - 1)
+            index = front.reaching(quality * (1 - MARGIN * failed) / ratio)
+            index = min(max(index, low + 1), high - 1) if failed < MOST_TRIES else (low + high) // 2
             found.append(self._at(front, index))
-            ratio = found[-1].divergence / front.divergences[index]
+            ratio = found[-1].divergence / float(front.divergences[index]) or 1.0
             if found[-1].divergence <= quality:
                 high, passed = index, True
             else:

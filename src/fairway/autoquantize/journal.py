@@ -40,10 +40,10 @@ class Journal:
                 file.write(json.dumps([key, values]) + "\n")
 
 
-def identity_of(bundle: Bundle, text: str, isa: str) -> dict[str, Any]:
-    """The same files, text, kernels and program."""
+def identity_of(bundle: Bundle, text: str, machine: str) -> dict[str, Any]:
+    """The same files, text, machine and program."""
     prints = [asdict(Fingerprint.of(source.path)) for source in bundle.sources]
-    return {"fairway": __version__, "sources": prints, "text": json_digest(text), "isa": isa}
+    return {"fairway": __version__, "sources": prints, "text": json_digest(text), "machine": machine}
 
 
 def _lines(path: Path) -> list[tuple[str, dict[str, float]]]:

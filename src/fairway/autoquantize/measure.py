@@ -7,6 +7,7 @@ measurement packs only the matrices that it rounds.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass
@@ -36,6 +37,9 @@ FEW_WINDOWS = 2
 """Enough to tell sensitive matrices from others."""
 REFERENCE_BYTES = 512 << 20
 """Of the exact model's logits: a large vocabulary is judged on fewer windows, but on `FEW_WINDOWS`."""
+
+LOST = 1e9
+"""In place of a figure that is no number any more."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,11 @@ class Measuring:
         forward, start = self._forward({}), time.perf_counter()
         for done, ids in enumerate(self.ids, 1):
             self._reference.append(np.concatenate([rows.copy() for rows in forward.logits(ids)]))
+            if not np.isfinite(self._reference[-1]).all():
+                raise FormatError(
+                    f"{self._bundle.path} predicts what is no number.",
+                    hint="Its weights are damaged: fetch it again.",
+                )
             progress(done, len(self.ids), "windows of text")
         return (time.perf_counter() - start) / len(self.ids)
 
@@ -132,7 +141,8 @@ class Measuring:
             found = self._compared(recorded, list(range(len(self.ids))))
             by_window = found.divergences.reshape(len(self.ids), -1)
             few = float(by_window[self._few].mean())
-            return asdict(found.result()) | {"few": few, "rate": decode_rate(recorded)}
+            figures = asdict(found.result()) | {"few": few, "rate": decode_rate(recorded)}
+            return {name: _number(value) for name, value in figures.items()}
 
         row = dict(self._kept("all", types, made))
         few, rate, num_tokens = row.pop("few"), row.pop("rate"), int(row.pop("num_tokens"))
@@ -149,7 +159,7 @@ class Measuring:
         return found
 
     def _divergence(self, types: Mapping[str, str]) -> float:
-        return self._compared(self._recorded(types), self._few).result().kl_mean
+        return _number(self._compared(self._recorded(types), self._few).result().kl_mean)
 
     def _kept(
         self, kind: str, types: Mapping[str, str], make: Callable[[], dict[str, float]]
@@ -179,6 +189,10 @@ class Measuring:
         changed = {family for family, stored in self._side.stored.items() if stored in types}
         weights = KeptWeights(Weights(bundle, self._backend, "stored"), self._exact, changed)
         return record(self._side, weights, len(self.ids[0]), self._backend)
+
+
+def _number(value: float) -> float:
+    return value if math.isfinite(value) else LOST
 
 
 def _key(kind: str, types: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ The measuring is `fairway.autoquantize`'s; the writing is the same hop that `--t
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,7 +118,8 @@ def _choose(conversion: Conversion, task: Task, goal: Goal, text: Text, screen: 
     engine = engine_settings({})
     backend = select_backend(engine.isa, engine.threads)
     folder = engine.packed_folder.with_name("measured") if engine.packed_cache else None
-    journal = Journal(folder, identity_of(conversion.source, text.content, backend.name))
+    machine = f"{platform.node()}, {backend.name}, threads {engine.threads}"
+    journal = Journal(folder, identity_of(conversion.source, text.content, machine))
     measuring = Measuring(conversion.source, text, backend, journal)
     _check_memory(task, measuring)
     with screen.step("Ran the model as it is stored") as progress:
