@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fairway.autoquantize.choose import Candidate, Choice
 from fairway.autoquantize.explain import bits_by_role, bits_per_weight, explanation, rate, types_by_group
 from fairway.convert.preflight import size
@@ -33,11 +35,8 @@ def auto_page(choice: Choice) -> str:
 
 def _plot(choice: Choice) -> Html:
     front = choice.front
-    step = max(1, len(front) // CURVE_POINTS)
-    curve = [
-        (float(num_bytes), float(kl))
-        for num_bytes, kl in zip(front.num_bytes[::step], front.divergences[::step], strict=True)
-    ]
+    places = np.linspace(0, len(front) - 1, min(len(front), CURVE_POINTS)).round().astype(int)
+    curve = [(float(front.num_bytes[place]), float(front.divergences[place])) for place in places]
     points = [_place(each, is_chosen=each is choice.chosen) for each in choice.candidates]
     label = f"KL divergence by size of {len(points)} mixes, and the best that is predicted at every size"
     entries = (("k0", "measured"), ("k1", "chosen"), ("line", "the best at every size, predicted"))
