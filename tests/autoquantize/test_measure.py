@@ -103,7 +103,7 @@ def test_a_large_vocabulary_is_judged_on_fewer_windows(conversion_of, monkeypatc
 @pytest.mark.parametrize("name", ["gpt2-tied", "phi3-longrope-short", "qwen2-tied", "gemma2-soft-caps"])
 @pytest.mark.parametrize("kind", ["folder", "gguf"])
 def test_every_way_of_storing_a_matrix(conversion_of, tmp_path, name, kind):
-    """Turned, stacked, with biases, with other norms: from either source what is measured is what is written."""
+    """Turned, stacked, with biases, with other norms: what is measured is what is written."""
     config = CASES[name] | OWN
     if "query_pre_attn_scalar" in config:
         config["query_pre_attn_scalar"] = config["head_dim"]  # as GGUF has it

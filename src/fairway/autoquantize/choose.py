@@ -77,7 +77,7 @@ class Choice:
 
 
 class Chooser:
-    """One task on its way to a choice. `num_windows` of text have to be run, as far as that is known before."""
+    """One task on its way to a choice. `num_windows` of text are to be run, as far as is known before."""
 
     def __init__(self, task: Task, measuring: Measuring, goal: Goal, progress: Progress) -> None:
         self._task, self._measuring, self._goal, self._progress = task, measuring, goal, progress
