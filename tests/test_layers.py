@@ -15,7 +15,7 @@ LAYERS = [
     {"models"},
     {"quantize", "proof"},
     {"convert"},
-    {"engine"},
+    {"engine", "autoquantize"},
     {"runtimes"},
     {"map", "tune"},
     {"fleet", "server"},

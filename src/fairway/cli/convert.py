@@ -134,22 +134,26 @@ def tell_result(conversion: Conversion, published: Published, as_json: bool) -> 
     from fairway.convert.preflight import size
 
     if as_json:
-        result = {
-            "target": str(published.path),
-            "num_bytes": published.num_bytes,
-            "digest": published.digest,
-            "source_digest": published.source_digest,
-            "tensors": published.tensors,
-            "proof": published.verdict.headline,
-            "checks": {check.name: f"{check.status}: {check.figure}" for check in published.verdict.checks},
-        }
-        click.echo(json.dumps(plan_dict(conversion) | result, indent=2))
+        click.echo(json.dumps(result_dict(conversion, published), indent=2))
         return
     click.echo(f"{published.path} {size(published.num_bytes)}")
     for types, row in published.tensors.items():
         click.echo(f"  {types}: {row['tensors']} tensors, {difference(row)}")
     click.echo(f"  {published.verdict.headline}")
     click.echo(f"  {published.digest}")
+
+
+def result_dict(conversion: Conversion, published: Published) -> dict[str, Any]:
+    """The plan and what became of it."""
+    return plan_dict(conversion) | {
+        "target": str(published.path),
+        "num_bytes": published.num_bytes,
+        "digest": published.digest,
+        "source_digest": published.source_digest,
+        "tensors": published.tensors,
+        "proof": published.verdict.headline,
+        "checks": {check.name: f"{check.status}: {check.figure}" for check in published.verdict.checks},
+    }
 
 
 def difference(row: dict[str, Any]) -> str:

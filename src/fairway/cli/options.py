@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
 from fairway import settings
+from fairway.errors import UsageError
 from fairway.map.settings import PlanSettings
 from fairway.server.settings import ServerSettings
 
@@ -88,3 +90,13 @@ def _option(field: dataclasses.Field[Any], hint: Any, flag: str) -> Callable[[F]
     if get_origin(hint) is Literal:
         return click.option(flag, field.name, type=click.Choice(get_args(hint)), help=text)
     return click.option(flag, field.name, type=hint, help=text)
+
+
+def read_text(path: Path) -> str:
+    """A text that a user names."""
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path} is not UTF-8 text (byte {error.start}).", hint="Save it as UTF-8."
+        ) from None

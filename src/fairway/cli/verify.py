@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from fairway.cli.inspect import printable
-from fairway.cli.options import HELP, engine_settings, json_option
+from fairway.cli.options import HELP, engine_settings, json_option, read_text
 from fairway.cli.screen import Screen, screen_for
 from fairway.errors import UsageError
 from fairway.map.settings import PlanSettings
@@ -73,7 +73,7 @@ def verify(
     engine = engine_settings({})
     settings = ProofSettings(quick=quick, embeddings=embeddings, isa=engine.isa, threads=engine.threads)
     if text is not None:
-        settings = replace(settings, text=_read(text), text_name=text.name)
+        settings = replace(settings, text=read_text(text), text_name=text.name)
     with screen.step("Compared") as progress:
         proof = run(source, target, settings, progress)
     if accept is not None and not proof.verdict.passed:
@@ -103,15 +103,6 @@ def _open(model: str, screen: Screen) -> Bundle:
 
     with screen.step(f"Found {model}", is_bytes=True) as progress:
         return open_bundle(resolve(model, progress).path)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{path} is not UTF-8 text (byte {error.start}).", hint="Save it as UTF-8."
-        ) from None
 
 
 def _write_page(proof: Proof, path: Path) -> None:

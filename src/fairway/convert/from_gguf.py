@@ -161,6 +161,8 @@ def gguf_to_gguf(bundle: Bundle, settings: ConvertSettings, target: Path) -> Con
     if settings.type != STORED:
         planned = plan_mix(tensors.files, settings.type, requantize=settings.requantize)
         types = {name: each.type for name, each in planned.items()}
+    if settings.chosen is not None:
+        types |= settings.chosen.types
     as_stored = dataclasses.replace(bundle, tensors=GgufTensors(tensors.files, "", 0, 0))
     spelled = {gguf: name for name, gguf in tensors.gguf_names.items()}
     jobs = [_copied(bundle, as_stored, spelled[name], name, types[name]) for name in types if name in spelled]

@@ -136,7 +136,8 @@ def _with_adapters(bundle: Bundle, settings: ConvertSettings) -> Bundle:
 def _choices(settings: ConvertSettings) -> dict[str, Any]:
     """Where it is written is no property of what is written."""
     chosen: dict[str, Any] = {"to": settings.to, "type": settings.type}
-    return chosen | ({"weights_only": True} if settings.weights_only else {})
+    chosen |= {"weights_only": True} if settings.weights_only else {}
+    return chosen | ({"auto": dict(settings.chosen.record)} if settings.chosen else {})
 
 
 def source_name(bundle: Bundle) -> str:
@@ -159,6 +160,8 @@ def largest_type(bundle: Bundle) -> str:
 
 def default_name(name: str, settings: ConvertSettings, stored_type: str, *, is_folder: bool) -> str:
     """model-Q4_K_M.gguf; a folder is named after its type, or after what it holds."""
+    if settings.chosen is not None:
+        return f"{name}-auto.{settings.to}"
     if is_folder:
         return f"{name}-{settings.to if settings.type == STORED else settings.type}"
     return f"{name}-{settings.type if settings.type != STORED else stored_type}.{settings.to}"

@@ -6,7 +6,7 @@ Everything is known before a byte is written: so it can be refused, shown, cut o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +155,12 @@ def job_of(bundle: Bundle, name: str, stored_type: str) -> TensorJob:
     rows = TensorRows(bundle, name)
     exact = is_exact(rows.info.type, stored_type)
     return TensorJob(name, name, name, rows, stored_type, rows.info.shape, is_exact=exact)
+
+
+def with_types(jobs: list[TensorJob], types: Mapping[str, str]) -> list[TensorJob]:
+    """Other types for some of them, by the name in the file."""
+    return [_with_type(job, types[job.name]) if job.name in types else job for job in jobs]
+
+
+def _with_type(job: TensorJob, stored_type: str) -> TensorJob:
+    return replace(job, type=stored_type, is_exact=is_exact(job.rows.info.type, stored_type))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fairway.errors import SettingsError
 
@@ -12,6 +14,16 @@ UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 STORED = "stored"
 """The type that changes nothing."""
+
+
+@dataclass(frozen=True)
+class ChosenTypes:
+    """Types that were chosen by measuring, in place of a mix's rules."""
+
+    types: Mapping[str, str]
+    """GGUF's name of a tensor -> its type."""
+    record: Mapping[str, Any]
+    """What was measured and why it was chosen, for the lineage."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,8 @@ class ConvertSettings:
     """Round weights again that were quantised before."""
     accept: str | None = None
     """Publish although a check fails, for this reason; it is recorded with the user's name."""
+    chosen: ChosenTypes | None = None
+    """To GGUF: what is not among them follows `type`."""
 
 
 def parse_size(text: str) -> int:

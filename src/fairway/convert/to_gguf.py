@@ -18,7 +18,7 @@ import numpy as np
 
 from fairway.convert.encode import is_exact
 from fairway.convert.gguf_keys import GgufKeys, check_same, gguf_keys
-from fairway.convert.job import Conversion, OutputFile, TensorJob
+from fairway.convert.job import Conversion, OutputFile, TensorJob, with_types
 from fairway.convert.rows import TensorRows
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.errors import FormatError, SettingsError, UnsupportedError
@@ -58,6 +58,8 @@ def huggingface_to_gguf(bundle: Bundle, settings: ConvertSettings, target: Path)
     text = checked_vocabulary(bundle, config.vocab_size)
     vocabulary = text.vocabulary
     jobs = _jobs(bundle, config, keys, settings.type)
+    if settings.chosen is not None:
+        jobs = with_types(jobs, settings.chosen.types)
     check_same(config, _read_back(keys, jobs, target))
     metadata = _metadata(bundle, keys, vocabulary, file_type(settings.type, jobs))
     return Conversion(

@@ -91,7 +91,7 @@ class Recorded:
 
 def record_shapes(side: Side, context: int) -> Recorded:
     """Without weights. Raises `UnsupportedError` for a family that this engine does not run."""
-    return _record(side, NamedWeights(Shapes()), context, None)
+    return record(side, Shapes(), context)
 
 
 def record_weights(side: Side, context: int, backend: Backend, progress: Progress | None = None) -> Recorded:
@@ -100,13 +100,14 @@ def record_weights(side: Side, context: int, backend: Backend, progress: Progres
     shapes = {name: tensor.shape for name, tensor in side.expected.items()}
     check_tensors(side.bundle, shapes, tied=config.tied_embeddings)
     weights = Weights(side.bundle, backend, "stored", total=len(shapes), progress=progress)
-    recorded = _record(side, NamedWeights(weights), context, backend)
+    recorded = record(side, weights, context, backend)
     side.release()
     return recorded
 
 
-def _record(side: Side, names: NamedWeights, context: int, backend: Backend | None) -> Recorded:
-    config = _config(side)
+def record(side: Side, weights: WeightSource, context: int, backend: Backend | None = None) -> Recorded:
+    """With whatever weights are given."""
+    config, names = _config(side), NamedWeights(weights)
     recording = Recording(config, names, context)
     family(config.model_type).record(recording)
     return Recorded(config, recording.program, names, context, backend)

@@ -1,4 +1,4 @@
-"""Plots as inline SVG: bars over a log axis with their sum, errors along the layers, parts of a whole.
+"""Plots as inline SVG: bars over a log axis, errors along the layers, points by size, parts of a whole.
 
 Colours and letters come from the page's stylesheet, so both themes work. The rule: every mark carries
 its numbers as a title, and every plot says in words what it shows.
@@ -33,6 +33,16 @@ class Point:
     value: float
     limit: float
     kind: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """One named point of a plane."""
+
+    name: str
+    x: float
+    y: float
+    is_chosen: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,31 @@ def scatter(points: Sequence[Point], kinds: Sequence[str], label: str) -> Html:
         dots.append(el("circle", title, cx=f"{x:.1f}", cy=f"{y:.1f}", r=5 if bad else 3, class_=mark))
     grid = [_y_line(axis.place(tick), "grid", _power(tick)) for tick in axis.ticks()]
     return _svg(label, grid, dots)
+
+
+def frontier(places: Sequence[Place], curve: Sequence[tuple[float, float]], label: str) -> Html:
+    """Named points and a curve beside them: bytes along, and up what they cost over a log axis."""
+    least, most = min(place.x for place in places), max(place.x for place in places)
+    spare = (most - least) * 0.08 or 1.0
+    low, high = least - spare, most + spare
+    axis = _upward([place.y for place in places])
+
+    def across(x: float) -> float:
+        return LEFT + (x - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+
+    shown = [(x, y) for x, y in curve if low <= x <= high and axis.low <= y <= axis.high]
+    points = " ".join(f"{across(x):.1f},{axis.place(y):.1f}" for x, y in shown)
+    dots: list[Html] = []
+    for place in places:
+        x, y = across(place.x), axis.place(place.y)
+        title = el("title", f"{place.name}: {place.x / 1e6:,.2f} MB, {place.y:.3g}")
+        kind, radius = ("dot k1", 6) if place.is_chosen else ("dot k0", 4)
+        dots.append(el("circle", title, cx=f"{x:.1f}", cy=f"{y:.1f}", r=radius, class_=kind))
+        dots.append(_text(x + 8, y - 6, place.name))
+    grid = [_y_line(axis.place(tick), "grid", _power(tick)) for tick in axis.ticks()]
+    ticks = (least + (most - least) * part / 4 for part in range(5))
+    sizes = [_text(across(x), HEIGHT - BOTTOM + 16, f"{x / 1e6:,.3g} MB", "middle") for x in ticks]
+    return _svg(label, grid, el("polyline", points=points, class_="curve"), dots, sizes)
 
 
 def parts(values: Mapping[str, float], label: str, form: str = "{:.1%}") -> Html:
