@@ -33,6 +33,7 @@ FORMATS = ("safetensors", "gguf", "onnx", "openvino", "modelfile")
 @click.option("--adapter", "adapters", multiple=True, type=click.Path(path_type=Path),
               help="Merge this LoRA adapter first: PEFT's folder or a GGUF file.")  # fmt: skip
 @click.option("--weights-only", is_flag=True, help="Accept tensors without config and tokenizer.")
+@click.option("--requantize", is_flag=True, help="Round weights again that were quantised before.")
 @click.option("--accept", metavar="REASON", help="Publish although a check fails; recorded with your name.")
 @click.option("--force", is_flag=True, help="Replace what is there.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be written.")
@@ -52,6 +53,7 @@ def convert(source: str, dry_run: bool, as_json: bool, **flags: Any) -> None:  #
         max_shard_bytes=parse_size(flags["max_shard_size"]),
         adapters=flags["adapters"],
         weights_only=flags["weights_only"],
+        requantize=flags["requantize"],
         accept=flags["accept"],
     )
     carry_out(source, settings, dry_run=dry_run, as_json=as_json)

@@ -26,6 +26,7 @@ from fairway.convert.sidecars import copied_sidecars
 from fairway.convert.to_gguf import huggingface_to_gguf
 from fairway.convert.to_openvino import to_onnx, to_openvino
 from fairway.convert.to_safetensors import check_type, common_type, float_jobs, safetensors_files
+from fairway.convert.unpack import for_adapters, is_quantised, unpacked
 from fairway.convert.workplace import Workplace
 from fairway.convert.write import Progress, Writing
 from fairway.errors import FairwayError, FormatError, InternalError, UnsupportedError
@@ -33,8 +34,9 @@ from fairway.formats.bundle import Bundle
 from fairway.formats.gguf_types import BY_NAME
 
 Prepare: TypeAlias = Callable[[Bundle, ConvertSettings, Path], Conversion]
-FLOAT_FOLDERS = ("huggingface", "safetensors", "torch", "nemo")
-TYPE_SUFFIX = re.compile(rf"[-_.](?:{'|'.join(BY_NAME)}|Q\d_K_[SML]|fp16|fp32)$", re.IGNORECASE)
+FLOAT_FOLDERS = ("huggingface", "safetensors", "torch", "nemo", "onnx")
+TYPE_NAMES = "|".join([*BY_NAME, r"Q\d_K_[SML]", "fp16", "fp32", "INT[48]", "AWQ", "GPTQ"])
+TYPE_SUFFIX = re.compile(rf"[-_.](?:{TYPE_NAMES})$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ def _folder_to_safetensors(bundle: Bundle, settings: ConvertSettings, target: Pa
 HOPS = (
     Hop(FLOAT_FOLDERS, "safetensors", is_folder=True, prepare=_folder_to_safetensors),
     Hop(FLOAT_FOLDERS, "gguf", is_folder=False, prepare=huggingface_to_gguf),
-    Hop(FLOAT_FOLDERS, "onnx", is_folder=True, prepare=to_onnx),
-    Hop(FLOAT_FOLDERS, "openvino", is_folder=True, prepare=to_openvino),
+    Hop((*FLOAT_FOLDERS, "gguf"), "onnx", is_folder=True, prepare=to_onnx),
+    Hop((*FLOAT_FOLDERS, "gguf"), "openvino", is_folder=True, prepare=to_openvino),
     Hop(("gguf",), "safetensors", is_folder=True, prepare=gguf_to_folder),
     Hop(("gguf",), "gguf", is_folder=False, prepare=gguf_to_gguf),
     Hop((*FLOAT_FOLDERS, "gguf"), "modelfile", is_folder=True, prepare=to_modelfile),
@@ -97,8 +99,9 @@ def prepare(bundle: Bundle, settings: ConvertSettings, name: str | None = None) 
 
     `name` is what the source is called, where its path does not say so (a hub's cache).
     """
-    bundle = _with_adapters(bundle, settings)
     check_source(bundle, settings)
+    origin, settings = bundle, for_adapters(bundle, settings)
+    bundle = _with_adapters(unpacked(bundle, settings), settings)
     hop = find_hop(bundle, settings.to)
     name = "-".join([name or source_name(bundle), *(path.stem for path in settings.adapters)])
     target = settings.out or Path(default_name(name, settings, largest_type(bundle), is_folder=hop.is_folder))
@@ -107,27 +110,31 @@ def prepare(bundle: Bundle, settings: ConvertSettings, name: str | None = None) 
     conversion = hop.prepare(bundle, settings, target)
     choices = _choices(settings) | dict(conversion.settings)
     conversion = replace(
-        conversion, hop=hop.name(bundle), source_name=name, settings=choices, accept=settings.accept
-    )
+        conversion, hop=hop.name(bundle), source_name=name, settings=choices, accept=settings.accept,
+        origin=origin, notes=(*_unpacking(origin, bundle, settings), *conversion.notes),
+    )  # fmt: skip
     check_disk(conversion)
     return conversion
 
 
 def _with_adapters(bundle: Bundle, settings: ConvertSettings) -> Bundle:
     """Merged in float32 where the output is rounded anyway, so that nothing is rounded twice."""
-    named = (*settings.adapters, *(bundle.preset.adapters if bundle.preset else ()))
-    if named and bundle.container == "gguf":
-        raise UnsupportedError(
-            f"{bundle.path} is a GGUF file, and an adapter is merged into a Hugging Face folder.",
-            hint="Make one of it first: fairway convert MODEL --to safetensors.",
-        )
-    return with_adapters(bundle, settings.adapters, None if settings.type == STORED else "F32")
+    wanted = None if settings.type == STORED else "F32"
+    return with_adapters(bundle, settings.adapters, wanted, allow_quantised=True)
+
+
+def _unpacking(origin: Bundle, bundle: Bundle, settings: ConvertSettings) -> tuple[str, ...]:
+    """What a user may not expect of a source that was quantised before."""
+    if bundle.tensors is origin.tensors or not is_quantised(origin):
+        return ()
+    return (f"The weights were quantised before: what they mean becomes {settings.type}.",)
 
 
 def _choices(settings: ConvertSettings) -> dict[str, Any]:
     """Where it is written is no property of what is written."""
     chosen: dict[str, Any] = {"to": settings.to, "type": settings.type}
-    return chosen | ({"weights_only": True} if settings.weights_only else {})
+    flags = {"weights_only": settings.weights_only, "requantize": settings.requantize}
+    return chosen | {name: True for name, is_set in flags.items() if is_set}
 
 
 def source_name(bundle: Bundle) -> str:

@@ -21,7 +21,7 @@ SPARE_BYTES = 16 << 20
 
 
 def check_source(bundle: Bundle, settings: ConvertSettings) -> None:
-    """Complete, with weights, and not quantised by a method that only its own library reads."""
+    """Complete, and with weights."""
     if not bundle.tensors.infos:
         raise FormatError(
             f"{bundle.path} holds no weights, so there is nothing to convert.", hint="Name the model's file."
@@ -35,13 +35,6 @@ def check_source(bundle: Bundle, settings: ConvertSettings) -> None:
     if missing and not settings.weights_only:
         error = missing[0].error(bundle)
         raise FormatError(error.message, hint=f"{error.hint} --weights-only converts the tensors alone.")
-    method = bundle.config.get("quantization_config")
-    if isinstance(method, dict) and settings.type != "stored":
-        name = str(method.get("quant_method", "an unnamed method"))[:40]
-        raise UnsupportedError(
-            f"{bundle.path} is already quantised with {name}: rounding it again would ruin it.",
-            hint="Start from the original checkpoint, or keep the types (--type stored).",
-        )
 
 
 def check_target(bundle: Bundle, target: Path, *, force: bool) -> None:

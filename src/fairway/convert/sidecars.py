@@ -25,6 +25,8 @@ NAMES = (
 MAX_BYTES = 256 << 20
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 DTYPE_KEYS = ("dtype", "torch_dtype")
+QUANTISED = "quantization_config"
+"""Of a source whose packed weights are unpacked on the way, the file says it and the bundle no more."""
 
 
 def copied_sidecars(bundle: Bundle, dtype: str | None) -> dict[str, bytes]:
@@ -35,8 +37,11 @@ def copied_sidecars(bundle: Bundle, dtype: str | None) -> dict[str, bytes]:
     found = {name: read_bytes(folder / name) for name in NAMES if (folder / name).is_file()}
     if dtype in DTYPES and "config.json" in found:
         config = read_object(folder / "config.json")
-        if any(config.get(key) != DTYPES[dtype] for key in DTYPE_KEYS if key in config):
-            found["config.json"] = as_json(with_dtype(config, dtype))
+        changed = with_dtype(config, dtype)
+        if QUANTISED not in bundle.config:
+            changed.pop(QUANTISED, None)
+        if changed != config:
+            found["config.json"] = as_json(changed)
     return found
 
 

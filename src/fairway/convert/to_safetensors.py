@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from fairway.convert.job import OutputFile, TensorJob, job_of
 from fairway.convert.settings import STORED, ConvertSettings
@@ -17,6 +16,7 @@ from fairway.errors import SettingsError
 from fairway.formats.bundle import Bundle
 from fairway.formats.floats import FLOATS
 from fairway.formats.safetensors_writer import safetensors_layout
+from fairway.proof.thresholds import BITS
 
 METADATA = {"format": "pt"}
 """transformers reads only files that say so."""
@@ -41,7 +41,7 @@ def float_jobs(bundle: Bundle, wanted: str) -> list[TensorJob]:
 
 def _type(bundle: Bundle, name: str, wanted: str) -> str:
     stored = bundle.tensors.infos[name].type
-    return wanted if wanted != STORED and stored in FLOATS else stored
+    return wanted if wanted != STORED and (stored in FLOATS or stored in BITS) else stored
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -88,7 +88,3 @@ def common_type(jobs: Sequence[TensorJob]) -> str | None:
     for job in jobs:
         sizes[job.type] = sizes.get(job.type, 0) + job.num_bytes
     return max(sizes, key=lambda name: sizes[name], default=None)
-
-
-def exact_where_possible(job: TensorJob, exact: bool) -> TensorJob:
-    return replace(job, is_exact=exact)

@@ -106,7 +106,8 @@ def _type_of(mix: str, tensor: GgufTensor, facts: Facts) -> str:
 
 def _check(planned: PlannedTensor, requantize: bool) -> None:
     kind = planned.tensor.type
-    if planned.is_copy or kind.name in FLOATS or (requantize and kind.is_readable):
+    is_asked_for = requantize or planned.type in FLOATS
+    if planned.is_copy or kind.name in FLOATS or (is_asked_for and kind.is_readable):
         return
     path, name = planned.file.source.path, planned.tensor.info.name
     if not kind.is_readable:
