@@ -177,6 +177,8 @@ def gguf_to_gguf(bundle: Bundle, settings: ConvertSettings, target: Path) -> Con
     if settings.type != STORED:
         planned = plan_mix(tensors.files, settings.type, requantize=settings.requantize)
         types = {name: each.type for name, each in planned.items()}
+    if not settings.requantize:
+        _check_merged(bundle, tensors, types)
     spelled = {gguf: name for name, gguf in tensors.gguf_names.items()}
     jobs = _gguf_jobs(bundle, tensors, {name: types[name] for name in types if name in spelled})
     constants = tensors.read_rope_factors()
@@ -188,6 +190,19 @@ def gguf_to_gguf(bundle: Bundle, settings: ConvertSettings, target: Path) -> Con
         is_folder=False,
         files=(gguf_file(target.name, metadata, jobs, rope, bundle.lineage),),
     )
+
+
+def _check_merged(bundle: Bundle, tensors: GgufTensors, types: Mapping[str, str]) -> None:
+    """What an adapter was merged into is no copy, although its type may be the file's own."""
+    for name in _changed(bundle):
+        gguf_name = tensors.gguf_names[name]
+        before, after = tensors.gguf_infos[gguf_name].type, types[gguf_name]
+        if before not in FLOATS and after not in FLOATS:
+            raise UnsupportedError(
+                f"{bundle.path} is quantised already ({gguf_name} is {before}), and rounding what the "
+                "adapter makes of it loses more than once.",
+                hint="Leave the type out for F16, or allow it with --requantize.",
+            )
 
 
 def _gguf_jobs(bundle: Bundle, tensors: GgufTensors, types: Mapping[str, str]) -> list[TensorJob]:

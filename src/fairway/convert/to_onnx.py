@@ -44,11 +44,6 @@ def huggingface_to_onnx(bundle: Bundle, settings: ConvertSettings, target: Path)
     layout = weights_layout(weights)
     graph = decoder_graph(config, {job.name: job.type for job in jobs})
     model = graph.to_bytes(bundle.name, weights, layout, DATA_NAME)
-    dtype = None if settings.type == STORED else common_type(jobs)
-    is_gguf = bundle.container == "gguf"
-    beside = (
-        written_sidecars(bundle, common_type(jobs) or "F32") if is_gguf else copied_sidecars(bundle, dtype)
-    )
     return Conversion(
         source=bundle,
         target=target,
