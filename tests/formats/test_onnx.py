@@ -75,7 +75,8 @@ def test_numbers_beside_the_model(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "location", ["../a.bin", "/etc/passwd", "x/../../a.bin", "", "C:a.bin", "a\\b", "a\0b"]
+    "location",
+    ["../a.bin", "/etc/passwd", "x/../../a.bin", "", "C:a.bin", "a\\b", "a\0b", "a" * 300, "é" * 200],
 )
 def test_a_file_elsewhere_is_never_opened(write, tmp_path, location):
     (tmp_path.parent / "a.bin").write_bytes(bytes(64))
