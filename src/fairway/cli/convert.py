@@ -60,8 +60,14 @@ def convert(source: str, dry_run: bool, as_json: bool, **flags: Any) -> None:  #
 
 
 def stored_type(text: str) -> str:
-    """Types are upper case, as GGUF and safetensors write them."""
-    return text.lower() if text.lower() == "stored" else text.upper()
+    """As GGUF, safetensors and OpenVINO write types; an unknown one is named as it was typed."""
+    from fairway.convert.settings import STORED
+    from fairway.convert.to_openvino import TYPES
+    from fairway.quantize.plan import known_mix
+
+    if text.lower() == STORED:
+        return STORED
+    return text.upper() if text.upper() in TYPES else known_mix(text)
 
 
 def carry_out(source: str, settings: ConvertSettings, *, dry_run: bool, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fairway.cli.convert import carry_out, stored_type
+from fairway.cli.convert import carry_out
 from fairway.cli.options import HELP, json_option
 
 
@@ -28,5 +28,5 @@ def quantize(source: str, stored: str, dry_run: bool, as_json: bool, **flags: An
     from fairway.convert.settings import ConvertSettings
     from fairway.quantize.plan import known_mix
 
-    settings = ConvertSettings(to="gguf", type=known_mix(stored_type(stored)), **flags)
+    settings = ConvertSettings(to="gguf", type=known_mix(stored), **flags)
     carry_out(source, settings, dry_run=dry_run, as_json=as_json)

@@ -19,7 +19,7 @@ from fairway.convert.merge_lora import MergedTensors
 from fairway.convert.rows import TensorRows
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.sidecars import DTYPES, as_json
-from fairway.convert.to_gguf import check_type, file_type, gguf_file, in_gguf_order
+from fairway.convert.to_gguf import check_type, file_type, gguf_file, in_gguf_order, modelfile_keys
 from fairway.convert.to_safetensors import check_type as check_float
 from fairway.convert.to_safetensors import common_type, natural, safetensors_files
 from fairway.errors import InternalError, UnsupportedError
@@ -182,7 +182,7 @@ def gguf_to_gguf(bundle: Bundle, settings: ConvertSettings, target: Path) -> Con
     spelled = {gguf: name for name, gguf in tensors.gguf_names.items()}
     jobs = _gguf_jobs(bundle, tensors, {name: types[name] for name in types if name in spelled})
     constants = tensors.read_rope_factors()
-    metadata = _metadata(tensors, settings.type, jobs)
+    metadata = {**_metadata(tensors, settings.type, jobs), **modelfile_keys(bundle)}
     rope = {name: np.array(constants[name], np.float32) for name in ROPE_TENSORS if name in constants}
     return Conversion(
         source=bundle,

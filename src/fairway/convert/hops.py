@@ -109,9 +109,10 @@ def prepare(bundle: Bundle, settings: ConvertSettings, name: str | None = None) 
     check_target(bundle, target, force=settings.force)
     conversion = hop.prepare(bundle, settings, target)
     choices = _choices(settings) | dict(conversion.settings)
+    notes = (*_unpacking(origin, bundle, settings), *_left_behind(bundle, settings), *conversion.notes)
     conversion = replace(
         conversion, hop=hop.name(bundle), source_name=name, settings=choices, accept=settings.accept,
-        origin=origin, notes=(*_unpacking(origin, bundle, settings), *conversion.notes),
+        origin=origin, notes=notes,
     )  # fmt: skip
     check_disk(conversion)
     return conversion
@@ -121,6 +122,17 @@ def _with_adapters(bundle: Bundle, settings: ConvertSettings) -> Bundle:
     """Merged in float32 where the output is rounded anyway, so that nothing is rounded twice."""
     wanted = None if settings.type == STORED else "F32"
     return with_adapters(bundle, settings.adapters, wanted, allow_quantised=True)
+
+
+def _left_behind(bundle: Bundle, settings: ConvertSettings) -> tuple[str, ...]:
+    """What only a Modelfile can say."""
+    if bundle.preset is None or settings.to == "modelfile":
+        return ()
+    names = ("system", "messages", "stop", "seed", "presence_penalty", "frequency_penalty", "context")
+    stated = [name for name in names if getattr(bundle.preset, name) not in (None, ())]
+    if not stated:
+        return ()
+    return (f"Only a Modelfile can say {', '.join(stated)}: --to modelfile keeps what this one says.",)
 
 
 def _unpacking(origin: Bundle, bundle: Bundle, settings: ConvertSettings) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ NAMES = (
 MAX_BYTES = 256 << 20
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 DTYPE_KEYS = ("dtype", "torch_dtype")
+GENERATION_KEYS = {"max_tokens": "max_new_tokens"}
+"""Ours -> that of generation_config.json, where they differ."""
 QUANTISED = "quantization_config"
 """Of a source whose packed weights are unpacked on the way, the file says it and the bundle no more."""
 
@@ -42,6 +45,18 @@ def copied_sidecars(bundle: Bundle, dtype: str | None) -> dict[str, bytes]:
             changed.pop(QUANTISED, None)
         if changed != config:
             found["config.json"] = as_json(changed)
+    return found | (_of_modelfile(bundle, folder) if bundle.preset is not None else {})
+
+
+def _of_modelfile(bundle: Bundle, folder: Path) -> dict[str, bytes]:
+    """The template and the sampling that a Modelfile says instead of the folder's own."""
+    path = folder / "generation_config.json"
+    stated = {GENERATION_KEYS.get(key, key): value for key, value in asdict(bundle.generation).items()}
+    before = read_object(path) if path.is_file() else {}
+    after = before | {key: value for key, value in stated.items() if value is not None}
+    found = {path.name: as_json(after)}
+    if bundle.chat_template is not None:
+        found["chat_template.jinja"] = bundle.chat_template.encode("utf-8")
     return found
 
 

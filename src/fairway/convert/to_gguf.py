@@ -205,6 +205,15 @@ def _metadata(bundle: Bundle, keys: GgufKeys, vocabulary: GgufVocabulary, file_t
     return general | dict(keys.metadata) | dict(vocabulary.metadata) | _ends(bundle, vocabulary) | template
 
 
+def modelfile_keys(bundle: Bundle) -> dict[str, Any]:
+    """What a Modelfile says instead of the file that it names."""
+    if bundle.preset is None:
+        return {}
+    template = {"tokenizer.chat_template": bundle.chat_template} if bundle.chat_template else {}
+    licence = {"general.license": bundle.licence} if bundle.licence else {}
+    return _sampling(bundle) | template | licence
+
+
 def _sampling(bundle: Bundle) -> dict[str, Any]:
     """Generation defaults under the keys that llama.cpp reads."""
     found: dict[str, Any] = {}

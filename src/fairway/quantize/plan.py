@@ -71,7 +71,9 @@ def known_mix(name: str) -> str:
     spelled = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}.get(name.upper(), name.upper())
     if spelled not in MIXES:
         raise SettingsError(
-            f"There is no quantisation {name!r}.", hint=f"There are: {', '.join(MIXES)}.", param="type"
+            f"There is no type {name!r}.",
+            hint=f"There are: {', '.join(MIXES)}.",
+            param="type",
         )
     return spelled
 
