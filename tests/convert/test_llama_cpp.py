@@ -140,6 +140,22 @@ def test_token_ids_are_the_same(tmp_path, vocabulary):
             assert ask("/tokenize", body)["tokens"] == tokenizer.encode(text), text
 
 
+def test_word_pieces_are_the_same(shared, tmp_path):
+    """llama.cpp reads a decoder with BERT's tokenizer, although nobody trains such."""
+    source = make_folder(tmp_path / "model", LLAMA | {"vocab_size": 30522})
+    ids = {"bos_token_id": 101, "eos_token_id": 102}
+    (source / "config.json").write_text(json.dumps(LLAMA | {"vocab_size": 30522} | ids))
+    (source / "generation_config.json").unlink()
+    for path in (shared / "tokenizers" / "bert-uncased").glob("*.json"):
+        (source / path.name).write_bytes(path.read_bytes())
+    converted(source, "gguf", tmp_path / "model.gguf")
+    tokenizer = load_tokenizer(open_bundle(source).tokenizer)
+    with server(tmp_path / "model.gguf") as ask:
+        for text in STRINGS:
+            found = ask("/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
+            assert found == tokenizer.encode(text), text
+
+
 @pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2"])
 def test_adapters_are_added_alike(name, tmp_path):
     """Our GGUF adapter on the base in llama.cpp, and the merged model in our engine."""
