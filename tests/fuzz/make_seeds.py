@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,11 @@ def pickle_seeds(folder: Path) -> None:
         if path.suffix in (".pt", ".bin", ".pth"):
             (folder / path.name).write_bytes(path.read_bytes())
     torch_zip(folder / "by-hand", {"a.weight": np.ones((2, 3), np.float32), "b": np.ones(4, np.float32)})
+    for path in sorted(folder.iterdir()):
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                [name] = [each for each in archive.namelist() if each.endswith("data.pkl")]
+                (folder / f"{path.stem}.pkl").write_bytes(archive.read(name))
 
 
 def onnx_seeds(folder: Path) -> None:
