@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from fairway.formats.open import open_bundle
 from fairway.formats.quantized_folder import with_weights
 from fairway.models.conversion import floats_of
 
+GOLDENS = Path(__file__).parents[1] / "formats" / "data" / "quantized"
 METHODS = ("awq", "gptq", "compressed-tensors")
 PROJECTION = "model.layers.1.mlp.down_proj.weight"
 
@@ -38,6 +40,21 @@ def test_every_number_stays_in_float32(folders, tmp_path, to):
     for name in before:
         np.testing.assert_array_equal(after[name], before[name], name)
     assert "quantization_config" not in open_bundle(out).config
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in GOLDENS.glob("*.json")))
+def test_what_other_tools_wrote_means_the_same_in_floats(name, tmp_path):
+    """compressed-tensors' own files and MXFP4 experts, which have three dimensions."""
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(GOLDENS / f"{name}.safetensors", source / "model.safetensors")
+    stated = json.loads((GOLDENS / f"{name}.json").read_text())
+    (source / "config.json").write_text(json.dumps({"quantization_config": stated}))
+    converted(source, "safetensors", tmp_path / "out", type="F32", weights_only=True)
+    before, after = numbers(source), numbers(tmp_path / "out")
+    assert set(after) == set(before)
+    for key, values in after.items():
+        np.testing.assert_array_equal(values.reshape(before[key].shape), before[key], key)
 
 
 def test_halves_are_rounded_once_and_the_proof_says_from_what(folders, tmp_path):

@@ -14,7 +14,8 @@ from fairway.errors import UnsupportedError
 from fairway.formats.bundle import Bundle, TensorInfo, Tensors
 from fairway.formats.floats import FLOATS
 from fairway.formats.quantized_folder import with_weights
-from fairway.tensors import WeightTensor
+from fairway.models.conversion import floats_of
+from fairway.tensors import DenseTensor, WeightTensor
 
 KEY = "quantization_config"
 MERGED_INTO = "F16"
@@ -29,7 +30,9 @@ class UnpackedTensors:
         self.infos: Mapping[str, TensorInfo] = packed.infos
 
     def read(self, name: str) -> WeightTensor:
-        return self._packed.read(name)
+        """As the packed tensors give it; of experts, which those join to one matrix, float32 [experts, ...]."""
+        weight, shape = self._packed.read(name), self.infos[name].shape
+        return weight if weight.shape == shape else DenseTensor("f32", floats_of(weight).reshape(shape))
 
 
 def unpacked(bundle: Bundle, settings: ConvertSettings) -> Bundle:
