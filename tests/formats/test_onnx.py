@@ -221,6 +221,19 @@ def test_many_nodes_take_little_memory(write):
     assert peak < 200_000_000
 
 
+def test_a_name_that_every_tensor_of_a_branch_bears_stays_short(write):
+    """A megabyte of name around ten thousand tensors would be ten gigabytes of names."""
+    weights = [tensor(str(number), (1,), 1, field(9, bytes(4))) for number in range(10_000)]
+    inside = field(1, "then_branch") + field(6, graph(tensors=weights))
+    path = write(graph([node("If", ["c"], ["y"], inside, name="n" * 1_000_000)]))
+    tracemalloc.start()
+    with pytest.raises(FormatError, match="names too long"):
+        open_onnx(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200_000_000
+
+
 def test_branches_are_looked_into(write):
     inner = graph([node("Relu", ["w"], ["r"])], [tensor("w", (6,), 1, field(9, FLOATS.tobytes()))])
     branches = [field(1, name) + field(6, inner) for name in ("then_branch", "else_branch")]

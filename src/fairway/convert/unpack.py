@@ -30,7 +30,7 @@ class UnpackedTensors:
         self.infos: Mapping[str, TensorInfo] = packed.infos
 
     def read(self, name: str) -> WeightTensor:
-        """As the packed tensors give it; of experts, which those join to one matrix, float32 [experts, ...]."""
+        """As the packed tensors give it; of experts, which those join to a matrix, float32 [experts, ...]."""
         weight, shape = self._packed.read(name), self.infos[name].shape
         return weight if weight.shape == shape else DenseTensor("f32", floats_of(weight).reshape(shape))
 
