@@ -37,6 +37,7 @@ HOSTILE = {
     "lists in lists": b"]" * 50_000 + b"a" * 49_999 + b".",
     "a tensor at the bottom of tuples": TENSOR + b"\x85" * 3000 + b".",
     "a name of megabytes": b"}X" + struct.pack("<i", 1 << 20) + b"n" * (1 << 20) + TENSOR + b"s.",
+    "one tensor under a hundred thousand names": (TENSOR + b"q\0]q\1(" + b"h\0" * 100_001 + b"e0h\1."),
     "the same list without an end": b"(" * 100_000,
 }
 

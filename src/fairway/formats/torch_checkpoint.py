@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model", "module")
 MAX_DIMENSIONS = 64
 MAX_DEPTH = 50
 """Of dictionaries and lists in one another."""
-MAX_NAME_LENGTH = 2000
+MAX_NAME_LENGTH = 1000
+MAX_TENSORS = 100_000
 HINT = "Download the file again, or save it again with torch.save."
 
 
@@ -123,7 +125,10 @@ def open_torch_source(source: Source) -> TorchCheckpoint:
     path = source.path
     is_zip = source.read(0, min(source.size, 4)) == b"PK\x03\x04"
     content = (read_zip if is_zip else read_legacy)(source, NAMES, _storage)
-    tensors = dict(_tensors_of(_weights_of(content.value), (), set(), source))
+    found = _tensors_of(_weights_of(content.value), (), set(), source)
+    tensors = dict(islice(found, MAX_TENSORS))
+    if next(found, None) is not None:
+        raise FormatError(f"{path} holds more than {MAX_TENSORS:,} tensors. {NOT_EXECUTED}", hint=HINT)
     if not tensors:
         raise FormatError(
             f"{path} holds no tensors. {NOT_EXECUTED}", hint="Name the file with the model's weights."
