@@ -9,6 +9,9 @@ BIN := $(VENV)/bin
 ARGS ?=
 MODEL ?=
 PARITY_TESTS := tests/models tests/formats tests/text tests/recipes
+READER ?= gguf
+SECONDS ?= 60
+FUZZ := build/fuzz
 BENCH_MODEL := $(if $(MODEL),$(MODEL),random:qwen2.5-0.5b)
 
 NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 10))'
@@ -32,7 +35,7 @@ CREATE := $(PYTHON) -m venv $(VENV) && $(INSTALL) 'pip>=25.1'
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-aarch64 test-avx-vnni parity lint bench clean
+.PHONY: help setup up test test-aarch64 test-avx-vnni parity fuzz lint bench clean
 
 help: ## show this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -53,6 +56,12 @@ test-avx-vnni: $(VENV)/.test $(VENV)/.cross ## the kernel tests of avx2_vnni on 
 
 parity: $(VENV)/.parity ## the tests beside transformers, gguf, safetensors and PyTorch themselves
 	@$(BIN)/python -m pytest $(PARITY_TESTS) $(ARGS)
+
+fuzz: $(VENV)/.fuzz ## feed READER (gguf, safetensors, pickle, onnx) with broken files for SECONDS (60)
+	@$(BIN)/python tests/fuzz/make_seeds.py $(FUZZ)/seeds
+	@mkdir -p $(FUZZ)/found/$(READER)
+	@$(BIN)/python tests/fuzz/fuzz_reader.py $(READER) $(FUZZ)/found/$(READER) $(FUZZ)/seeds/$(READER) \
+		-max_total_time=$(SECONDS) -rss_limit_mb=2048 -timeout=10 -artifact_prefix=$(FUZZ)/ $(ARGS)
 
 lint: $(VENV)/.lint ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -88,6 +97,10 @@ $(VENV)/.test: $(VENV)/.installed pyproject.toml
 
 $(VENV)/.parity: $(VENV)/.test pyproject.toml
 	@$(INSTALL) --group parity
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.installed pyproject.toml
+	@$(INSTALL) --group fuzz
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.installed pyproject.toml

@@ -61,3 +61,15 @@ def test_imports_only_go_down(path: Path) -> None:
 def test_folders_are_at_most_two_deep() -> None:
     deep = [p for p in SOURCE.rglob("*.py") if len(p.relative_to(SOURCE).parts) > 3]
     assert deep == []
+
+
+def test_tests_share_helpers_and_not_each_other() -> None:
+    """What two tests need lies in a file that holds no test."""
+    folder = Path(__file__).parent
+    found = [
+        f"{path.relative_to(folder)}: {line}"
+        for path in folder.rglob("*.py")
+        for line in path.read_text("utf-8").splitlines()
+        if line.startswith(("from test_", "import test_", "from tests"))
+    ]
+    assert found == []

@@ -59,8 +59,9 @@ def test_dry_run_shows_the_plan_and_writes_nothing(model, tmp_path, capsys):
     [
         (["nowhere", "--to", "safetensors"], "nowhere"),
         (["small", "--to", "gold"], "gold"),
-        (["small", "--to", "safetensors", "--type", "q9"], "Q9"),
+        (["small", "--to", "safetensors", "--type", "q9"], "'q9'"),
         (["small", "--to", "safetensors", "--max-shard-size", "much"], "is not a size"),
+        (["small", "--to", "gguf", "--max-shard-size", "1GB"], "is for --to safetensors"),
         (["small", "--to", "safetensors", "--out", "small"], "what is being converted"),
     ],
 )

@@ -85,6 +85,20 @@ def test_the_report_is_written_whole(text, tmp_path, capsys):
     assert "All 8 checks passed." in written and "<svg" in written
 
 
+def test_weights_alone_are_compared_without_running_a_model(broken, tmp_path, capsys):
+    for name, folder in (("a", BUILTIN_FOLDER), ("b", broken)):
+        (tmp_path / name).mkdir()
+        shutil.copy(folder / "model.safetensors", tmp_path / name)
+    assert verify(tmp_path / "a", tmp_path / "a", "--weights-only") == 0
+    out = capsys.readouterr().out
+    assert "56 of 56 bit-exact" in out and "–  tokenizer" in out and "–  predictions" in out
+    assert verify(tmp_path / "a", tmp_path / "b", "--weights-only") == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "55 of 56 bit-exact" in out and "model.layers.3.mlp.up_proj.weight" in out
+    assert verify("builtin", broken, "--weights-only", "--quick") == 1
+    assert "the models were not run" in " ".join(capsys.readouterr().out.split())
+
+
 def test_mistakes_are_sentences(tmp_path, capsys):
     latin = tmp_path / "latin.txt"
     latin.write_bytes("Öl".encode("latin-1"))

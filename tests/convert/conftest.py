@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("models", "text")]
+sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("models", "text", "runtimes")]
 
 from model_folders import make_folder  # noqa: E402  (needs the path above)
 

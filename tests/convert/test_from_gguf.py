@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gguf_twins import LIMITED, OWN, REFUSED, as_llama_cpp_has_it, logits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_cases import CASES
 from model_folders import LLAMA, TEMPLATE, converted, make_folder, same_weights
-from test_to_gguf import LIMITED, OWN, REFUSED, as_llama_cpp_has_it, logits
 
 from fairway.convert.from_gguf import gguf_to_folder
 from fairway.convert.gguf_keys import check_same

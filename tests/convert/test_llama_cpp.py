@@ -17,16 +17,15 @@ import numpy as np
 import pytest
 from model_cases import CASES
 from model_folders import LLAMA, converted, make_folder
+from random_adapters import random_adapter
 from tiny_models import Session
 
-from fairway.formats.lora import Adapter, LoraLayer
 from fairway.formats.lora_gguf import write_gguf_adapter
 from fairway.formats.lora_peft import write_peft
 from fairway.formats.open import open_bundle
 from fairway.kernels.reference import ReferenceBackend
 from fairway.models.loader import load_model
 from fairway.quantize.mixes import MIXES
-from fairway.tensors import DenseTensor
 from fairway.text.loader import load_tokenizer
 
 BINARIES = Path(os.environ.get("FAIRWAY_LLAMA_CPP", "/nowhere"))
@@ -141,6 +140,22 @@ def test_token_ids_are_the_same(tmp_path, vocabulary):
             assert ask("/tokenize", body)["tokens"] == tokenizer.encode(text), text
 
 
+def test_word_pieces_are_the_same(shared, tmp_path):
+    """llama.cpp reads a decoder with BERT's tokenizer, although nobody trains such."""
+    source = make_folder(tmp_path / "model", LLAMA | {"vocab_size": 30522})
+    ids = {"bos_token_id": 101, "eos_token_id": 102}
+    (source / "config.json").write_text(json.dumps(LLAMA | {"vocab_size": 30522} | ids))
+    (source / "generation_config.json").unlink()
+    for path in (shared / "tokenizers" / "bert-uncased").glob("*.json"):
+        (source / path.name).write_bytes(path.read_bytes())
+    converted(source, "gguf", tmp_path / "model.gguf")
+    tokenizer = load_tokenizer(open_bundle(source).tokenizer)
+    with server(tmp_path / "model.gguf") as ask:
+        for text in STRINGS:
+            found = ask("/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
+            assert found == tokenizer.encode(text), text
+
+
 @pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2"])
 def test_adapters_are_added_alike(name, tmp_path):
     """Our GGUF adapter on the base in llama.cpp, and the merged model in our engine."""
@@ -155,22 +170,6 @@ def test_adapters_are_added_alike(name, tmp_path):
         theirs = their_tokens(ask, PROMPT, NUM_TOKENS)
     assert theirs == our_tokens(tmp_path / "merged", PROMPT, NUM_TOKENS)
     assert theirs != our_tokens(source, PROMPT, NUM_TOKENS)
-
-
-def random_adapter(base) -> Adapter:
-    """On every linear layer inside the blocks, strong enough to change what is said."""
-    numbers = np.random.default_rng(0)
-    layers = {}
-    for name, info in base.tensors.infos.items():
-        if len(info.shape) == 2 and (".layers." in name or ".h." in name):
-            shape = info.shape[::-1] if ".h." in name else info.shape
-            a, b = (
-                numbers.standard_normal(size).astype(np.float32) for size in ((4, shape[1]), (shape[0], 4))
-            )
-            layers[name.removesuffix(".weight")] = LoraLayer(
-                DenseTensor("f32", a), DenseTensor("f32", b / 20), 8.0
-            )
-    return Adapter("random", None, layers)
 
 
 @pytest.mark.parametrize("name", ["babyllama", "stories260k"])

@@ -14,6 +14,7 @@ from fairway.convert import prove
 from fairway.convert.workplace import Workplace
 from fairway.convert.write import Writing
 from fairway.errors import Busy, DoesNotFit, InternalError, ProofFailed
+from fairway.formats.digest import bundle_digest
 from fairway.formats.open import open_bundle
 
 MOMENTS = [("begin", 1), ("note", 1), ("note", 7), ("note", 21), ("record", 1), ("_make_durable", 1)]
@@ -33,6 +34,34 @@ def test_killed_then_continued(model, tmp_path, monkeypatch, moment, count):
     converted(model, "safetensors", tmp_path / "whole", type="BF16")
     assert files_of(target) == files_of(tmp_path / "whole")
     assert not (tmp_path / ".out.partial").exists()
+
+
+TARGETS = ("gguf", "onnx", "openvino", "modelfile")
+
+
+@pytest.mark.parametrize(("moment", "count"), [MOMENTS[0], MOMENTS[2], MOMENTS[4], MOMENTS[5]])
+@pytest.mark.parametrize("to", TARGETS)
+def test_every_format_is_whole_or_not_there(model, tmp_path, to, moment, count):
+    """And the run that continues ends with what a run that was left alone ends with."""
+    if to == "openvino":
+        pytest.importorskip("openvino", reason="openvino is not installed")
+    target = tmp_path / "out"
+    killed(moment, count, model, "--to", to, "--out", target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.partial", "model"]
+    continued = converted(model, to, target)
+    whole = converted(model, to, tmp_path / "whole")
+    assert (continued.digest, continued.source_digest) == (whole.digest, whole.source_digest)
+    assert bundles(target) == bundles(tmp_path / "whole")
+    assert not (tmp_path / ".out.partial").exists()
+
+
+def bundles(path):
+    """Every file's name and bytes, without the times in the lineage of a GGUF file."""
+    found = files_of(path)
+    gguf = [name for name in found if name.endswith(".gguf") or not name]
+    for name in gguf:
+        found[name] = bundle_digest(open_bundle(path / name if name else path)).value
+    return found
 
 
 def test_killed_from_outside_at_any_time(model, tmp_path):

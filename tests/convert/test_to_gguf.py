@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gguf_twins import LIMITED, OWN, REFUSED, as_llama_cpp_has_it, logits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from killed_conversions import files_of, killed
 from model_cases import CASES, CONTEXTS
 from model_folders import LLAMA, TEMPLATE, converted, make_folder
-from tiny_models import Session
 
 from fairway.convert.gguf_keys import check_same, gguf_keys
 from fairway.convert.hops import prepare
@@ -22,38 +22,9 @@ from fairway.formats.gguf import open_gguf
 from fairway.formats.gguf_config import config_from_gguf
 from fairway.formats.gguf_keys import Keys
 from fairway.formats.open import open_bundle
-from fairway.kernels.reference import ReferenceBackend
 from fairway.models.families import read_config
-from fairway.models.loader import load_model
 from fairway.proof.thresholds import KINDS
 from fairway.text.loader import load_tokenizer
-
-OWN = {"vocab_size": 402, "bos_token_id": 400, "eos_token_id": 401, "pad_token_id": None}
-REFUSED = {
-    "llama-rope-dynamic": "dynamic",
-    "qwen3-tied-bias": "no biases",
-    "olmo2-bias": "no biases",
-    "gpt2-untied": "scales attention|activation",
-    "gemma2-no-caps": "scales attention",
-    "gemma2-soft-caps": "scales attention",
-    "gemma3-text-pattern": "scales attention",
-    "gemma3-multimodal": "scales attention",
-    "gemma3-text-layer-types": "scales attention",
-}
-LIMITED = {"mistral-window": 7, "qwen2-upper-window": 9}
-PROMPT = [3, 17, 42, 5, 105, 61]
-
-
-def logits(path, context=None, prompt=PROMPT):
-    model = load_model(open_bundle(path, complete=False), ReferenceBackend(), context=context)
-    return Session(model).feed(prompt)
-
-
-def as_llama_cpp_has_it(config):
-    config = dict(config)
-    if "query_pre_attn_scalar" in config:
-        config["query_pre_attn_scalar"] = config["head_dim"]
-    return config | OWN
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in REFUSED] + ["gemma2-soft-caps"])

@@ -9,8 +9,11 @@ import pytest
 from model_folders import converted, make_folder
 
 import fairway
+from fairway.convert import modelfile
+from fairway.convert.hops import convert, prepare
 from fairway.convert.modelfile import write_modelfile
-from fairway.errors import UnsupportedError
+from fairway.convert.settings import ConvertSettings
+from fairway.errors import ProofFailed
 from fairway.formats.bundle import GenerationDefaults, Preset
 from fairway.formats.lora import Adapter, LoraLayer
 from fairway.formats.lora_peft import write_peft
@@ -123,8 +126,6 @@ def test_a_gguf_file_gets_a_modelfile_too(tmp_path):
     published = converted(tmp_path / "model-F32.gguf", "modelfile", tmp_path / "out")
     again = open_bundle(published.path / "Modelfile")
     assert again.tensors.infos == open_bundle(tmp_path / "model-F32.gguf").tensors.infos
-    with pytest.raises(UnsupportedError, match="is merged into a Hugging Face folder"):
-        converted(tmp_path / "model-F32.gguf", "gguf", tmp_path / "x.gguf", adapters=(tmp_path / "mine",))
 
 
 def test_a_modelfile_is_a_source_like_its_model(tmp_path):
@@ -139,3 +140,35 @@ def test_a_modelfile_is_a_source_like_its_model(tmp_path):
         "{{ .System }}: {{ .Prompt }}",
     )
     assert prompt(again) == prompt(open_bundle(tmp_path / "Modelfile"))
+
+
+SAYS = """FROM ./{base}
+SYSTEM You are kind.
+PARAMETER temperature 0.5
+PARAMETER stop "###"
+TEMPLATE {{{{ if .System }}}}{{{{ .System }}}}{{{{ end }}}}: {{{{ .Prompt }}}}
+"""
+
+
+@pytest.mark.parametrize("base", ["source", "source.gguf"])
+@pytest.mark.parametrize("to", ["safetensors", "gguf", "onnx"])
+def test_what_other_formats_can_say_of_a_modelfile_is_said_there(tmp_path, base, to):
+    converted(make_folder(tmp_path / "source", vocabulary="spm"), "gguf", tmp_path / "source.gguf")
+    (tmp_path / "Modelfile").write_text(SAYS.format(base=base))
+    source = open_bundle(tmp_path / "Modelfile")
+    conversion = prepare(source, ConvertSettings(to=to, out=tmp_path / "out"))
+    assert conversion.notes[0].startswith("Only a Modelfile can say system, stop")
+    assert convert(conversion).verdict.passed
+    again = open_bundle(tmp_path / "out")
+    assert again.generation.temperature == 0.5
+    assert prompt(again) == prompt(source)
+
+
+@pytest.mark.parametrize("base", ["source", "source.gguf"])
+def test_the_proof_of_a_modelfile_compares_what_it_adds(tmp_path, base, monkeypatch):
+    converted(make_folder(tmp_path / "source", vocabulary="spm"), "gguf", tmp_path / "source.gguf")
+    (tmp_path / "Modelfile").write_text(SAYS.format(base=base))
+    assert converted(tmp_path / "Modelfile", "modelfile", tmp_path / "out").verdict.passed
+    monkeypatch.setattr(modelfile, "_stops", lambda *arguments: [])
+    with pytest.raises(ProofFailed, match="Answering defaults: 1 differ"):
+        converted(tmp_path / "Modelfile", "modelfile", tmp_path / "lost")

@@ -75,7 +75,8 @@ def test_numbers_beside_the_model(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "location", ["../a.bin", "/etc/passwd", "x/../../a.bin", "", "C:a.bin", "a\\b", "a\0b"]
+    "location",
+    ["../a.bin", "/etc/passwd", "x/../../a.bin", "", "C:a.bin", "a\\b", "a\0b", "a" * 300, "é" * 200],
 )
 def test_a_file_elsewhere_is_never_opened(write, tmp_path, location):
     (tmp_path.parent / "a.bin").write_bytes(bytes(64))
@@ -214,6 +215,19 @@ def test_many_nodes_take_little_memory(write):
     path = write(BROKEN_FILES["many nodes"], whole=True)
     tracemalloc.start()
     with pytest.raises(FormatError, match="more than 200,000 nodes"):
+        open_onnx(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200_000_000
+
+
+def test_a_name_that_every_tensor_of_a_branch_bears_stays_short(write):
+    """A megabyte of name around ten thousand tensors would be ten gigabytes of names."""
+    weights = [tensor(str(number), (1,), 1, field(9, bytes(4))) for number in range(10_000)]
+    inside = field(1, "then_branch") + field(6, graph(tensors=weights))
+    path = write(graph([node("If", ["c"], ["y"], inside, name="n" * 1_000_000)]))
+    tracemalloc.start()
+    with pytest.raises(FormatError, match="names too long"):
         open_onnx(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -1,8 +1,8 @@
 """Every family and variant: a folder and its GGUF file are one model, and what GGUF cannot say is found."""
 
 import pytest
+from gguf_written import NAMES, as_f32, expressible, written
 from model_cases import CASES
-from test_gguf_families import NAMES, as_f32, expressible, written
 from tiny_models import golden, memory_bundle
 
 from fairway.proof.rounded import rounded

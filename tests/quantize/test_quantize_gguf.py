@@ -221,7 +221,7 @@ def test_a_failure_leaves_an_earlier_result_as_it_was(source, tmp_path) -> None:
 
 
 def test_impossible_requests_are_refused_before_a_byte_is_written(source, tmp_path, monkeypatch) -> None:
-    with pytest.raises(SettingsError, match="There is no quantisation 'Q9_X'"):
+    with pytest.raises(SettingsError, match="There is no type 'Q9_X'"):
         quantize_gguf(source, tmp_path / "out.gguf", "Q9_X")
     with pytest.raises(UsageError, match="is the source itself"):
         quantize_gguf(source, source, "Q8_0")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, NoBrowser
-from test_verify_page import Checked
+from checked_page import Checked
 
 sys.path.append(str(Path(__file__).parents[1] / "tune"))
 from tune_cases import MARKED, assistant, encoder, unmarked, user

@@ -6,8 +6,8 @@ from html import unescape
 import numpy as np
 import pytest
 from browser import Browser, NoBrowser
+from checked_page import Checked
 from model_cases import CASES
-from test_verify_page import Checked
 from tiny_models import golden, memory_bundle
 
 from fairway.formats.open import open_bundle

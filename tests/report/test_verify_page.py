@@ -3,11 +3,11 @@
 import re
 from dataclasses import replace
 from html import unescape
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from browser import Browser, NoBrowser
+from checked_page import Checked
 from proof_models import builtin, edited, with_config
 
 from fairway.proof.rounded import rounded
@@ -16,32 +16,6 @@ from fairway.report.verify_page import verify_page
 
 QUICK = ProofSettings(quick=True, window_tokens=64)
 NAME = "<img src=x onerror=alert(1)>\u202e"
-
-
-class Checked(HTMLParser):
-    """Notes what a page would load, and that every element is closed."""
-
-    VOID = ("meta", "br", "img", "input", "link")
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.loads = [], [], []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.loads += [
-            value for key, value in attributes if key in ("src", "href", "srcset", "action", "data")
-        ]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
 
 
 def broken():

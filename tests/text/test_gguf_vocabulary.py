@@ -16,6 +16,7 @@ from text_cases import (
 )
 
 from fairway.errors import FormatError, UnsupportedError
+from fairway.formats.gguf import open_gguf
 from fairway.text.gguf_vocabulary import gguf_vocabulary, patterns_of
 from fairway.text.loader import load_tokenizer
 from fairway.text.pretokenizers import PRE_TOKENIZERS, name_of
@@ -125,6 +126,40 @@ def test_merges_that_came_from_no_scores_are_said(tmp_path):
     assert merged
     notes = gguf_vocabulary(files(tmp_path, tokenizer_json=tokenizer), 600).notes
     assert "came from no SentencePiece scores" in notes[0] or not notes
+
+
+BERT = SHARED / "tokenizers" / "bert-uncased"
+LLAMA_CPPS = SHARED / "tokenizers" / "ggml-vocab-bert-bge.gguf"
+
+
+@pytest.fixture(scope="module")
+def word_pieces():
+    return both(source("huggingface", {path.name: path for path in BERT.glob("*.json")}))
+
+
+@needs_shared
+def test_word_pieces_are_spelled_as_in_llama_cpps_own_file(word_pieces):
+    metadata, golden = word_pieces[2].metadata, open_gguf(LLAMA_CPPS).metadata
+    roles = ("unknown", "seperator", "padding", "mask")
+    for key in ("model", "tokens", "token_type", *(f"{role}_token_id" for role in roles)):
+        assert metadata[f"tokenizer.ggml.{key}"] == golden[f"tokenizer.ggml.{key}"], key
+
+
+@needs_shared
+@given(text=TEXTS)
+def test_word_pieces_of_any_text_have_the_same_ids(word_pieces, text):
+    ours, theirs, _ = word_pieces
+    assert ours.encode(text) == theirs.encode(text)
+    assert ours.encode(text, add_special_tokens=False) == theirs.encode(text, add_special_tokens=False)
+
+
+@needs_shared
+@pytest.mark.parametrize("change", [{"lowercase": False}, {"strip_accents": False}, {"clean_text": False}])
+def test_word_pieces_of_another_preparation_are_refused(tmp_path, change):
+    tokenizer = json.loads((BERT / "tokenizer.json").read_text())
+    tokenizer["normalizer"] |= change
+    with pytest.raises(UnsupportedError, match="otherwise than uncased BERT"):
+        both(files(tmp_path, tokenizer_json=tokenizer))
 
 
 UNIGRAM = {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["▁a", -1.0]], "byte_fallback": False}

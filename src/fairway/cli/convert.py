@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from fairway.cli.options import HELP, json_option
 from fairway.cli.screen import Screen, screen_for
+from fairway.errors import UsageError
 
 if TYPE_CHECKING:
     from fairway.convert.job import Conversion
@@ -29,13 +31,14 @@ FORMATS = ("safetensors", "gguf", "mlx", "onnx", "openvino", "coreml", "modelfil
     help="F32, F16, BF16; a mix like Q4_K_M for GGUF; INT8, INT4 for OpenVINO and MLX.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write. [default: named after SOURCE]")
-@click.option("--max-shard-size", default="5GB", help="Safetensors are split into files of this size.")
+@click.option("--max-shard-size", help="Split safetensors into files of this size. [default: 5GB]")
 @click.option(
     "--group-size", default=64, help="Weights that share a scale, where MLX rounds them: 32, 64 or 128."
 )
 @click.option("--adapter", "adapters", multiple=True, type=click.Path(path_type=Path),
               help="Merge this LoRA adapter first: PEFT's folder or a GGUF file.")  # fmt: skip
 @click.option("--weights-only", is_flag=True, help="Accept tensors without config and tokenizer.")
+@click.option("--requantize", is_flag=True, help="Round weights again that were quantised before.")
 @click.option("--accept", metavar="REASON", help="Publish although a check fails; recorded with your name.")
 @click.option("--force", is_flag=True, help="Replace what is there.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be written.")
@@ -45,25 +48,43 @@ def convert(source: str, dry_run: bool, as_json: bool, **flags: Any) -> None:  #
 
     A conversion that is interrupted leaves nothing under the target's name; the same command continues it.
     """
-    from fairway.convert.settings import ConvertSettings, parse_size
+    from fairway.convert.settings import ConvertSettings
 
     settings = ConvertSettings(
         to=flags["to"],
         type=stored_type(flags["stored_type"]),
         out=flags["out"],
         force=flags["force"],
-        max_shard_bytes=parse_size(flags["max_shard_size"]),
         group_size=flags["group_size"],
         adapters=flags["adapters"],
         weights_only=flags["weights_only"],
+        requantize=flags["requantize"],
         accept=flags["accept"],
     )
+    if flags["max_shard_size"] is not None:
+        settings = sharded(settings, flags["max_shard_size"])
     carry_out(source, settings, dry_run=dry_run, as_json=as_json)
 
 
+def sharded(settings: ConvertSettings, size: str) -> ConvertSettings:
+    from fairway.convert.settings import parse_size
+
+    if settings.to != "safetensors":
+        raise UsageError(
+            f"--max-shard-size is for --to safetensors; {settings.to} is one file.", hint="Leave it out."
+        )
+    return replace(settings, max_shard_bytes=parse_size(size))
+
+
 def stored_type(text: str) -> str:
-    """Types are upper case, as GGUF and safetensors write them."""
-    return text.lower() if text.lower() == "stored" else text.upper()
+    """As GGUF, safetensors and OpenVINO write types; an unknown one is named as it was typed."""
+    from fairway.convert.settings import STORED
+    from fairway.convert.to_openvino import TYPES
+    from fairway.quantize.plan import known_mix
+
+    if text.lower() == STORED:
+        return STORED
+    return text.upper() if text.upper() in TYPES else known_mix(text)
 
 
 def carry_out(source: str, settings: ConvertSettings, *, dry_run: bool, as_json: bool) -> None:

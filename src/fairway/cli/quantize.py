@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fairway.cli.convert import carry_out, stored_type
+from fairway.cli.convert import carry_out
 from fairway.cli.options import HELP, json_option
 from fairway.errors import UsageError
 
@@ -52,7 +52,7 @@ def quantize(
     own = {name: flags.pop(name) for name in AUTO_ONLY}
     _check(stored, auto, own)
     if not auto:
-        settings = ConvertSettings(to="gguf", type=known_mix(stored_type(stored or "")), **flags)
+        settings = ConvertSettings(to="gguf", type=known_mix(stored or ""), **flags)
         carry_out(source, settings, dry_run=dry_run, as_json=as_json)
         return
     from fairway.cli.quantize_auto import Wish, carry_out_auto

@@ -41,6 +41,7 @@ WEIGHTS = tuple(name for name in get_args(types_of(PlanSettings)["weights"]) if 
     "--weights", type=click.Choice(WEIGHTS), default="stored", help="Round B as `serve --weights` does."
 )
 @click.option("--quick", is_flag=True, help="A quarter of the strings and of the text.")
+@click.option("--weights-only", is_flag=True, help="Run neither model; tokenizer and config may be missing.")
 @click.option("--embeddings", is_flag=True, help="Compare embeddings although the model makes none.")
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Write a report with plots.")
 @click.option("--accept", metavar="REASON", help="Accept what failed; recorded with your name.")
@@ -50,11 +51,10 @@ def verify(
     b: str,
     text: Path | None,
     weights: str,
-    quick: bool,
-    embeddings: bool,
     page: Path | None,
     accept: str | None,
     as_json: bool,
+    **flags: bool,
 ) -> int:
     """Compare model B with model A, from which it was made.
 
@@ -65,13 +65,19 @@ def verify(
 
     _check(page, accept)
     screen = screen_for(as_json)
-    source, target = _open(a, screen), _open(b, screen)
+    source, target = (_open(each, screen, complete=not flags["weights_only"]) for each in (a, b))
     if weights != "stored":
         from fairway.proof.rounded import rounded
 
         target = rounded(target, weights)
     engine = engine_settings({})
-    settings = ProofSettings(quick=quick, embeddings=embeddings, isa=engine.isa, threads=engine.threads)
+    settings = ProofSettings(
+        quick=flags["quick"],
+        run_models=not flags["weights_only"],
+        embeddings=flags["embeddings"],
+        isa=engine.isa,
+        threads=engine.threads,
+    )
     if text is not None:
         settings = replace(settings, text=read_text(text), text_name=text.name)
     with screen.step("Compared") as progress:
@@ -97,12 +103,12 @@ def _check(page: Path | None, accept: str | None) -> None:
         )
 
 
-def _open(model: str, screen: Screen) -> Bundle:
+def _open(model: str, screen: Screen, *, complete: bool) -> Bundle:
     from fairway.formats.open import open_bundle
     from fairway.registry.resolve import resolve
 
     with screen.step(f"Found {model}", is_bytes=True) as progress:
-        return open_bundle(resolve(model, progress).path)
+        return open_bundle(resolve(model, progress).path, complete=complete)
 
 
 def _write_page(proof: Proof, path: Path) -> None:

@@ -15,10 +15,11 @@ import numpy as np
 
 from fairway.convert.encode import is_exact
 from fairway.convert.job import Conversion, TensorJob, job_of
+from fairway.convert.merge_lora import MergedTensors
 from fairway.convert.rows import TensorRows
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.sidecars import DTYPES, as_json
-from fairway.convert.to_gguf import check_type, file_type, gguf_file
+from fairway.convert.to_gguf import check_type, file_type, gguf_file, in_gguf_order, modelfile_keys
 from fairway.convert.to_safetensors import check_type as check_float
 from fairway.convert.to_safetensors import common_type, natural, safetensors_files
 from fairway.errors import InternalError, UnsupportedError
@@ -61,14 +62,28 @@ def gguf_to_folder(bundle: Bundle, settings: ConvertSettings, target: Path) -> C
         target=target,
         is_folder=True,
         files=files,
-        sidecars=_sidecars(bundle, common_type(jobs) or "F32") | index,
+        sidecars=written_sidecars(bundle, common_type(jobs) or "F32") | index,
     )
 
 
 def _tensors(bundle: Bundle) -> GgufTensors:
-    if not isinstance(bundle.tensors, GgufTensors):
+    """The file's own, below the adapters that were merged into them."""
+    tensors = bundle.tensors
+    while isinstance(tensors, MergedTensors):
+        tensors = tensors.base
+    if not isinstance(tensors, GgufTensors):
         raise InternalError(f"{bundle.path} is no GGUF file.")
-    return bundle.tensors
+    return tensors
+
+
+def _changed(bundle: Bundle) -> set[str]:
+    """The tensors that adapters were merged into."""
+    changed: set[str] = set()
+    tensors = bundle.tensors
+    while isinstance(tensors, MergedTensors):
+        changed |= tensors.changed
+        tensors = tensors.base
+    return changed
 
 
 def _float_of(bundle: Bundle) -> str:
@@ -102,7 +117,8 @@ def _fits(values: F32, wanted: str) -> bool:
     return np.array_equal(back, values)
 
 
-def _sidecars(bundle: Bundle, stored_type: str) -> dict[str, bytes]:
+def written_sidecars(bundle: Bundle, stored_type: str) -> dict[str, bytes]:
+    """The small files of a folder, from a GGUF file's metadata."""
     assert bundle.tokenizer is not None
     context = bundle.config.get("max_position_embeddings") or bundle.config.get("n_positions")
     files: dict[str, Any] = {"config.json": _config(bundle, stored_type)}
@@ -163,11 +179,12 @@ def gguf_to_gguf(bundle: Bundle, settings: ConvertSettings, target: Path) -> Con
         types = {name: each.type for name, each in planned.items()}
     if settings.chosen is not None:
         types |= settings.chosen.types
-    as_stored = dataclasses.replace(bundle, tensors=GgufTensors(tensors.files, "", 0, 0))
+    if not settings.requantize:
+        _check_merged(bundle, tensors, types)
     spelled = {gguf: name for name, gguf in tensors.gguf_names.items()}
-    jobs = [_copied(bundle, as_stored, spelled[name], name, types[name]) for name in types if name in spelled]
+    jobs = _gguf_jobs(bundle, tensors, {name: types[name] for name in types if name in spelled})
     constants = tensors.read_rope_factors()
-    metadata = _metadata(tensors, settings.type, jobs)
+    metadata = {**_metadata(tensors, settings.type, jobs), **modelfile_keys(bundle)}
     rope = {name: np.array(constants[name], np.float32) for name in ROPE_TENSORS if name in constants}
     return Conversion(
         source=bundle,
@@ -175,6 +192,40 @@ def gguf_to_gguf(bundle: Bundle, settings: ConvertSettings, target: Path) -> Con
         is_folder=False,
         files=(gguf_file(target.name, metadata, jobs, rope, bundle.lineage),),
     )
+
+
+def _check_merged(bundle: Bundle, tensors: GgufTensors, types: Mapping[str, str]) -> None:
+    """What an adapter was merged into is no copy, although its type may be the file's own."""
+    for name in _changed(bundle):
+        gguf_name = tensors.gguf_names[name]
+        before, after = tensors.gguf_infos[gguf_name].type, types[gguf_name]
+        if before not in FLOATS and after not in FLOATS:
+            raise UnsupportedError(
+                f"{bundle.path} is quantised already ({gguf_name} is {before}), and rounding what the "
+                "adapter makes of it loses more than once.",
+                hint="Leave the type out for F16, or allow it with --requantize.",
+            )
+
+
+def _gguf_jobs(bundle: Bundle, tensors: GgufTensors, types: Mapping[str, str]) -> list[TensorJob]:
+    """`types`: of the tensors by their GGUF names."""
+    spelled = {gguf: name for name, gguf in tensors.gguf_names.items()}
+    file = dataclasses.replace(bundle, tensors=tensors)
+    as_stored = dataclasses.replace(bundle, tensors=GgufTensors(tensors.files, "", 0, 0))
+    changed = _changed(bundle)
+    return [
+        _merged(bundle, tensors, spelled[name], name, kind)
+        if spelled[name] in changed
+        else _copied(file, as_stored, spelled[name], name, kind)
+        for name, kind in types.items()
+    ]
+
+
+def _merged(bundle: Bundle, tensors: GgufTensors, name: str, gguf_name: str, stored_type: str) -> TensorJob:
+    """Made from the weights that an adapter changed, in the file's order."""
+    shape = tensors.gguf_infos[gguf_name].shape
+    job = TensorJob(gguf_name, name, name, TensorRows(bundle, name), stored_type, shape)
+    return in_gguf_order(job, tensors.architecture, tensors.heads)
 
 
 def _copied(bundle: Bundle, as_stored: Bundle, name: str, gguf_name: str, stored_type: str) -> TensorJob:

@@ -25,20 +25,20 @@ from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.sidecars import copied_sidecars
 from fairway.convert.to_coreml import to_coreml
 from fairway.convert.to_gguf import huggingface_to_gguf
-from fairway.convert.to_mlx import to_mlx, without_quantization
+from fairway.convert.to_mlx import to_mlx
 from fairway.convert.to_openvino import to_onnx, to_openvino
 from fairway.convert.to_safetensors import check_type, common_type, float_jobs, safetensors_files
+from fairway.convert.unpack import for_adapters, is_quantised, unpacked
 from fairway.convert.workplace import Workplace
 from fairway.convert.write import Progress, Writing
 from fairway.errors import FairwayError, FormatError, InternalError, UnsupportedError
 from fairway.formats.bundle import Bundle
 from fairway.formats.gguf_types import BY_NAME
-from fairway.formats.mlx_weights import is_mlx
-from fairway.formats.quantized_folder import with_weights
 
 Prepare: TypeAlias = Callable[[Bundle, ConvertSettings, Path], Conversion]
-FLOAT_FOLDERS = ("huggingface", "safetensors", "torch", "nemo")
-TYPE_SUFFIX = re.compile(rf"[-_.](?:{'|'.join(BY_NAME)}|Q\d_K_[SML]|fp16|fp32)$", re.IGNORECASE)
+FLOAT_FOLDERS = ("huggingface", "safetensors", "torch", "nemo", "onnx")
+TYPE_NAMES = "|".join([*BY_NAME, r"Q\d_K_[SML]", "fp16", "fp32", "INT[48]", "AWQ", "GPTQ"])
+TYPE_SUFFIX = re.compile(rf"[-_.](?:{TYPE_NAMES})$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,9 @@ class Hop:
 
 def _folder_to_safetensors(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
     check_type(settings.type)
-    is_stored = settings.type == STORED
-    jobs = float_jobs(bundle if is_stored else with_weights(bundle), settings.type)
+    jobs = float_jobs(bundle, settings.type)
     files, index = safetensors_files(jobs, settings)
-    sidecars = copied_sidecars(bundle, None if is_stored else common_type(jobs))
-    if is_mlx(bundle.config) and not is_stored:
-        sidecars |= without_quantization(sidecars)
+    sidecars = copied_sidecars(bundle, None if settings.type == STORED else common_type(jobs))
     return Conversion(
         source=bundle,
         target=target,
@@ -75,8 +72,8 @@ HOPS = (
     Hop(FLOAT_FOLDERS, "safetensors", is_folder=True, prepare=_folder_to_safetensors),
     Hop(FLOAT_FOLDERS, "gguf", is_folder=False, prepare=huggingface_to_gguf),
     Hop(FLOAT_FOLDERS, "mlx", is_folder=True, prepare=to_mlx),
-    Hop(FLOAT_FOLDERS, "onnx", is_folder=True, prepare=to_onnx),
-    Hop(FLOAT_FOLDERS, "openvino", is_folder=True, prepare=to_openvino),
+    Hop((*FLOAT_FOLDERS, "gguf"), "onnx", is_folder=True, prepare=to_onnx),
+    Hop((*FLOAT_FOLDERS, "gguf"), "openvino", is_folder=True, prepare=to_openvino),
     Hop(FLOAT_FOLDERS, "coreml", is_folder=True, prepare=to_coreml),
     Hop(("gguf",), "safetensors", is_folder=True, prepare=gguf_to_folder),
     Hop(("gguf",), "gguf", is_folder=False, prepare=gguf_to_gguf),
@@ -106,8 +103,9 @@ def prepare(bundle: Bundle, settings: ConvertSettings, name: str | None = None) 
 
     `name` is what the source is called, where its path does not say so (a hub's cache).
     """
-    bundle = _with_adapters(bundle, settings)
     check_source(bundle, settings)
+    origin, settings = bundle, for_adapters(bundle, settings)
+    bundle = _with_adapters(unpacked(bundle, settings), settings)
     hop = find_hop(bundle, settings.to)
     name = "-".join([name or source_name(bundle), *(path.stem for path in settings.adapters)])
     target = settings.out or Path(default_name(name, settings, largest_type(bundle), is_folder=hop.is_folder))
@@ -115,28 +113,44 @@ def prepare(bundle: Bundle, settings: ConvertSettings, name: str | None = None) 
     check_target(bundle, target, force=settings.force)
     conversion = hop.prepare(bundle, settings, target)
     choices = _choices(settings) | dict(conversion.settings)
+    notes = (*_unpacking(origin, bundle, settings), *_left_behind(bundle, settings), *conversion.notes)
     conversion = replace(
-        conversion, hop=hop.name(bundle), source_name=name, settings=choices, accept=settings.accept
-    )
+        conversion, hop=hop.name(bundle), source_name=name, settings=choices, accept=settings.accept,
+        origin=origin, notes=notes,
+    )  # fmt: skip
     check_disk(conversion)
     return conversion
 
 
 def _with_adapters(bundle: Bundle, settings: ConvertSettings) -> Bundle:
     """Merged in float32 where the output is rounded anyway, so that nothing is rounded twice."""
-    named = (*settings.adapters, *(bundle.preset.adapters if bundle.preset else ()))
-    if named and bundle.container == "gguf":
-        raise UnsupportedError(
-            f"{bundle.path} is a GGUF file, and an adapter is merged into a Hugging Face folder.",
-            hint="Make one of it first: fairway convert MODEL --to safetensors.",
-        )
-    return with_adapters(bundle, settings.adapters, None if settings.type == STORED else "F32")
+    wanted = None if settings.type == STORED else "F32"
+    return with_adapters(bundle, settings.adapters, wanted, allow_quantised=True)
+
+
+def _left_behind(bundle: Bundle, settings: ConvertSettings) -> tuple[str, ...]:
+    """What only a Modelfile can say."""
+    if bundle.preset is None or settings.to == "modelfile":
+        return ()
+    names = ("system", "messages", "stop", "seed", "presence_penalty", "frequency_penalty", "context")
+    stated = [name for name in names if getattr(bundle.preset, name) not in (None, ())]
+    if not stated:
+        return ()
+    return (f"Only a Modelfile can say {', '.join(stated)}: --to modelfile keeps what this one says.",)
+
+
+def _unpacking(origin: Bundle, bundle: Bundle, settings: ConvertSettings) -> tuple[str, ...]:
+    """What a user may not expect of a source that was quantised before."""
+    if bundle.tensors is origin.tensors or not is_quantised(origin):
+        return ()
+    return (f"The weights were quantised before: what they mean becomes {settings.type}.",)
 
 
 def _choices(settings: ConvertSettings) -> dict[str, Any]:
     """Where it is written is no property of what is written."""
     chosen: dict[str, Any] = {"to": settings.to, "type": settings.type}
-    chosen |= {"weights_only": True} if settings.weights_only else {}
+    flags = {"weights_only": settings.weights_only, "requantize": settings.requantize}
+    chosen |= {name: True for name, is_set in flags.items() if is_set}
     return chosen | ({"auto": dict(settings.chosen.record)} if settings.chosen else {})
 
 

@@ -121,6 +121,8 @@ class Conversion:
     """The `tokenizer.*` metadata that the second was built from."""
     finish: Finish | None = None
     """What is made and run after the tensors were checked."""
+    origin: Bundle | None = None
+    """What was named as the source, where `source` is that unpacked or with adapters merged."""
     accept: str | None = None
     """Why it is to be published although a check may fail."""
 

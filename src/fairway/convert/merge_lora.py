@@ -64,11 +64,18 @@ def merged(
     )
 
 
-def with_adapters(bundle: Bundle, more: Sequence[Path] = (), stored_type: str | None = None) -> Bundle:
+def with_adapters(
+    bundle: Bundle,
+    more: Sequence[Path] = (),
+    stored_type: str | None = None,
+    *,
+    allow_quantised: bool = False,
+) -> Bundle:
     """The model with the adapters that its Modelfile names, and `more`; as it is where there are none."""
     preset = bundle.preset
     for path in (*(preset.adapters if preset else ()), *more):
-        bundle = merged(bundle, open_adapter(path, bundle), stored_type=stored_type)
+        adapter = open_adapter(path, bundle)
+        bundle = merged(bundle, adapter, stored_type=stored_type, allow_quantised=allow_quantised)
     return bundle if preset is None else replace(bundle, preset=replace(preset, adapters=()))
 
 
@@ -86,7 +93,7 @@ class MergedTensors:
     def __init__(
         self, base: Bundle, adapter: Adapter, stored_type: str | None, allow_quantised: bool
     ) -> None:
-        self._base: Tensors = base.tensors
+        self.base: Tensors = base.tensors
         self._layers = {f"{name}.weight": layer for name, layer in adapter.layers.items()}
         self._replaced = adapter.replaced
         infos = dict(base.tensors.infos)
@@ -94,15 +101,20 @@ class MergedTensors:
             infos[name] = _merged_info(base, adapter, name, layer, (stored_type, allow_quantised))
         self.infos: Mapping[str, TensorInfo] = infos
 
+    @property
+    def changed(self) -> frozenset[str]:
+        """The tensors that are not the base's."""
+        return frozenset((*self._layers, *self._replaced))
+
     def read(self, name: str) -> WeightTensor:
         if name in self._layers:
             return self._merged(name, self._layers[name])
         if name in self._replaced:
             return _stored(floats(self._replaced[name]), self.infos[name].type, name)
-        return self._base.read(name)
+        return self.base.read(name)
 
     def _merged(self, name: str, layer: LoraLayer) -> DenseTensor:
-        weight = floats_of(self._base.read(name))
+        weight = floats_of(self.base.read(name))
         weight += delta(layer, is_turned=name.startswith(TURNED_LAYERS))
         return _stored(weight, self.infos[name].type, name)
 
@@ -138,7 +150,8 @@ def _merged_type(base: Bundle, info: TensorInfo, stored_type: str | None, allow_
     if is_quantised and not allow_quantised:
         raise UnsupportedError(
             f"{base.path} is quantised ({info.type}), and an adapter is lost in rounded weights.",
-            hint="Merge into the original 16-bit model and quantise the result.",
+            hint="Merge into the original 16-bit model, or into what these weights mean: fairway convert "
+            "MODEL --adapter ADAPTER --to safetensors.",
         )
     return stored_type or (info.type if info.type in FLOATS else "F16")
 

@@ -10,21 +10,18 @@ import shutil
 from pathlib import Path
 
 from fairway.convert.job import Conversion
-from fairway.convert.settings import STORED, ConvertSettings
+from fairway.convert.settings import ConvertSettings
 from fairway.convert.workplace import Workplace
 from fairway.errors import DoesNotFit, FormatError, UnsupportedError, UsageError
 from fairway.formats.bundle import Bundle
 from fairway.formats.completeness import missing_parts
-from fairway.formats.floats import FLOATS
-from fairway.formats.mlx_weights import MLX
-from fairway.formats.quantized_folder import method_of
 
 SPARE_BYTES = 16 << 20
 """Left free on the disk."""
 
 
 def check_source(bundle: Bundle, settings: ConvertSettings) -> None:
-    """Complete, with weights, and not quantised by a method that only its own library reads."""
+    """Complete, and with weights."""
     if not bundle.tensors.infos:
         raise FormatError(
             f"{bundle.path} holds no weights, so there is nothing to convert.", hint="Name the model's file."
@@ -38,24 +35,6 @@ def check_source(bundle: Bundle, settings: ConvertSettings) -> None:
     if missing and not settings.weights_only:
         error = missing[0].error(bundle)
         raise FormatError(error.message, hint=f"{error.hint} --weights-only converts the tensors alone.")
-    method = method_of(bundle.config)
-    if method == MLX:
-        _check_mlx(bundle, settings)
-    elif method and settings.type != STORED:
-        raise UnsupportedError(
-            f"{bundle.path} is already quantised with {method}: rounding it again would ruin it.",
-            hint="Start from the original checkpoint, or keep the types (--type stored).",
-        )
-
-
-def _check_mlx(bundle: Bundle, settings: ConvertSettings) -> None:
-    """Copied as it is, or made floats again, which rounds nothing a second time."""
-    if settings.to == "safetensors" and settings.type in (STORED, *FLOATS):
-        return
-    raise UnsupportedError(
-        f"{bundle.path} is already quantised with mlx: rounding it again would ruin it.",
-        hint="Start from the original checkpoint, or make floats of it: --to safetensors --type bf16.",
-    )
 
 
 def check_target(bundle: Bundle, target: Path, *, force: bool) -> None:

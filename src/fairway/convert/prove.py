@@ -17,12 +17,14 @@ from fairway.convert.job import Conversion
 from fairway.errors import FairwayError, UnsupportedError
 from fairway.formats.bundle import Bundle, TokenizerSource
 from fairway.formats.digest import small_parts
+from fairway.formats.modelfile import FILE_NAME
+from fairway.formats.open import open_bundle
 from fairway.proof.computation import compare_computations
 from fairway.proof.coverage import measure_coverage
 from fairway.proof.evidence import Evidence
 from fairway.proof.hop import Side, default_thresholds
 from fairway.proof.judge import judge
-from fairway.proof.template_battery import compare_answering, compare_templates
+from fairway.proof.template_battery import AnsweringEvidence, compare_answering, compare_templates
 from fairway.proof.thresholds import Thresholds
 from fairway.proof.tokenizer_battery import compare_tokenizers
 from fairway.proof.verdict import Check, Verdict, judged
@@ -54,12 +56,21 @@ def _evidence(conversion: Conversion, output: Bundle) -> Evidence:
         pair = cache(partial(_tokenizers, conversion, target.tokenizer))
         measures["tokenizer"] = lambda: compare_tokenizers(*pair(), quick=True)
         measures["template"] = lambda: compare_templates(source, target, *pair())
-        measures["answering"] = lambda: compare_answering(source, target)
+        measures["answering"] = lambda: _answering(conversion, target)
     if _has_same_context(ours, theirs):
         measures["computation"] = lambda: compare_computations(ours, theirs)
     if not all(job.is_copy for job in conversion.jobs):
         measures["coverage"] = lambda: measure_coverage(theirs)
     return _measured(measures)
+
+
+def _answering(conversion: Conversion, target: Bundle) -> AnsweringEvidence:
+    """With what the Modelfiles on both sides say, where the output has one."""
+    source = conversion.source
+    if FILE_NAME not in conversion.sidecars:
+        return compare_answering(source, target)
+    written = open_bundle(target.path.parent / FILE_NAME, complete=False)
+    return compare_answering(source, written, with_presets=True)
 
 
 def _tokenizers(conversion: Conversion, target: TokenizerSource) -> tuple[Tokenizer, Tokenizer]:

@@ -23,7 +23,7 @@ from fairway.convert.prove import Gathered, summary, verdict_of
 from fairway.convert.workplace import Workplace
 from fairway.errors import InternalError, ProofFailed
 from fairway.formats.bundle import Bundle
-from fairway.formats.digest import digest_of_parts, tensor_digest
+from fairway.formats.digest import bundle_digest, digest_of_parts, tensor_digest
 from fairway.formats.lineage import FILE_NAME, Lineage, Origin, Step, now
 from fairway.formats.open import open_bundle
 from fairway.proof.verdict import Verdict
@@ -60,10 +60,7 @@ def publish(
     stored = {job.target: each.digest for job, each in pairs if len(job.parts) == 1}
     output = open_bundle(place.output, complete=False) if conversion.packs else output
     digest = _digest(output, stored, gathered.output)
-    of_source = {
-        job.source: each.source_digest for job, each in pairs if job.rows.bundle is conversion.source
-    }
-    source_digest = _digest(conversion.source, of_source, gathered.source)
+    source_digest = _source_digest(conversion, checked, gathered.source)
     if conversion.finish is not None and conversion.finish.leftovers:
         for name in conversion.finish.leftovers:
             (place.output / name).unlink()
@@ -99,6 +96,16 @@ def record(conversion: Conversion, place: Workplace, lineage: Lineage) -> None:
     with place.output.open("r+b") as out:
         out.seek(begin)
         out.write(text.ljust(size))
+
+
+def _source_digest(conversion: Conversion, checked: Sequence[Checked], small: Mapping[str, str]) -> str:
+    """Of what the user named: hashed anew where the jobs read it unpacked or with adapters merged."""
+    origin = conversion.origin or conversion.source
+    if origin.tensors is not conversion.source.tensors:
+        return bundle_digest(origin).value
+    pairs = zip(conversion.jobs, checked, strict=True)
+    known = {job.source: each.source_digest for job, each in pairs if job.rows.bundle is conversion.source}
+    return _digest(origin, known, small)
 
 
 def _digest(bundle: Bundle, known: dict[str, str], small: Mapping[str, str]) -> str:

@@ -10,10 +10,10 @@ from math import prod
 
 import numpy as np
 
-from fairway.formats.bundle import Bundle, StoredTensors
+from fairway.formats.bundle import Bundle
 from fairway.formats.digest import tensor_bytes
 from fairway.formats.floats import FLOATS, Bytes
-from fairway.formats.gguf_tensors import GgufTensors, slice_rows
+from fairway.formats.gguf_tensors import GgufTensors, in_order, slice_rows
 from fairway.models.conversion import floats_of
 from fairway.tensors import F32, Array, DenseTensor, WeightTensor
 
@@ -56,12 +56,12 @@ class TensorRows:
         return slice_rows(whole, start, stop) if len(whole.shape) > 1 else whole
 
     def take(self, rows: Array) -> DenseTensor:
-        """Rows in another order, of a tensor of floats; single values of a vector."""
+        """Rows in another order, as floats; single values of a vector."""
         whole = self._whole
         if whole is None:
             whole = self._whole = self.bundle.tensors.read(self.name)
-        assert isinstance(whole, DenseTensor)
-        return DenseTensor(whole.type, whole.values[rows])
+        taken = in_order(whole, rows)
+        return taken if isinstance(taken, DenseTensor) else DenseTensor("f32", floats_of(taken))
 
     def floats(self, start: int, stop: int) -> F32:
         """float32 [stop - start, columns], in memory of its own."""
@@ -90,8 +90,3 @@ class TensorRows:
     def _release(self) -> None:
         for source in self.bundle.sources:
             source.release()
-
-
-def is_stored(bundle: Bundle) -> bool:
-    """Whether the bundle lies in files, so that its bytes can be copied."""
-    return isinstance(bundle.tensors, StoredTensors)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fairway.formats.bundle import Bundle
 from fairway.formats.json_text import read_object
 from fairway.formats.pooling import MODULES
+from fairway.formats.quantized_folder import CONFIG_KEYS
 from fairway.formats.sidecars import TOKENIZER_FILES
 from fairway.formats.source import Source
 
@@ -25,6 +27,8 @@ NAMES = (
 MAX_BYTES = 256 << 20
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 DTYPE_KEYS = ("dtype", "torch_dtype")
+GENERATION_KEYS = {"max_tokens": "max_new_tokens"}
+"""Ours -> that of generation_config.json, where they differ."""
 
 
 def copied_sidecars(bundle: Bundle, dtype: str | None) -> dict[str, bytes]:
@@ -35,8 +39,24 @@ def copied_sidecars(bundle: Bundle, dtype: str | None) -> dict[str, bytes]:
     found = {name: read_bytes(folder / name) for name in NAMES if (folder / name).is_file()}
     if dtype in DTYPES and "config.json" in found:
         config = read_object(folder / "config.json")
-        if any(config.get(key) != DTYPES[dtype] for key in DTYPE_KEYS if key in config):
-            found["config.json"] = as_json(with_dtype(config, dtype))
+        changed = with_dtype(config, dtype)
+        for key in CONFIG_KEYS:  # of packed weights that are unpacked on the way, only the file still says it
+            if key not in bundle.config:
+                changed.pop(key, None)
+        if changed != config:
+            found["config.json"] = as_json(changed)
+    return found | (_of_modelfile(bundle, folder) if bundle.preset is not None else {})
+
+
+def _of_modelfile(bundle: Bundle, folder: Path) -> dict[str, bytes]:
+    """The template and the sampling that a Modelfile says instead of the folder's own."""
+    path = folder / "generation_config.json"
+    stated = {GENERATION_KEYS.get(key, key): value for key, value in asdict(bundle.generation).items()}
+    before = read_object(path) if path.is_file() else {}
+    after = before | {key: value for key, value in stated.items() if value is not None}
+    found = {path.name: as_json(after)}
+    if bundle.chat_template is not None:
+        found["chat_template.jinja"] = bundle.chat_template.encode("utf-8")
     return found
 
 

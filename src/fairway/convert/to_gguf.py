@@ -24,6 +24,7 @@ from fairway.convert.settings import STORED, ConvertSettings
 from fairway.errors import FormatError, SettingsError, UnsupportedError
 from fairway.formats.bundle import Bundle, TensorInfo, TokenizerSource
 from fairway.formats.end_of_text import end_of_text_ids, gguf_special_tokens, gguf_stated
+from fairway.formats.floats import FLOATS
 from fairway.formats.gguf_config import config_from_gguf
 from fairway.formats.gguf_keys import Keys
 from fairway.formats.gguf_names import to_gguf
@@ -37,6 +38,7 @@ from fairway.models.families import read_config
 from fairway.models.names import check_tensors, stored_names
 from fairway.models.sizes import expected_tensors
 from fairway.proof.strings import battery_strings
+from fairway.proof.thresholds import BITS
 from fairway.quantize.mixes import MIXES, Facts, is_quantized, type_of
 from fairway.tensors import F32
 from fairway.text.gguf_vocabulary import GgufVocabulary, gguf_vocabulary
@@ -120,25 +122,35 @@ def _job(bundle: Bundle, config: DecoderConfig, facts: Facts, names: tuple[str, 
     """`names`: the family's and the checkpoint's."""
     architecture, name = facts.architecture, to_gguf(facts.architecture, names[0])
     rows = TensorRows(bundle, names[1])
-    if name is None or not rows.is_float:
+    is_weight = rows.info.type in FLOATS or (mix != STORED and rows.info.type in BITS)
+    if name is None or not is_weight:
         raise UnsupportedError(
             f"Tensor {names[1]} is {rows.info.type}, or has no place in a GGUF file of {architecture}.",
             hint="Weights must be F32, F16 or BF16.",
         )
-    stem = name.split(".")[-2]
-    is_turned = stem in TURNED_MATRICES.get(architecture, ()) and name.endswith("weight")
-    shape = rows.info.shape[::-1] if is_turned else rows.info.shape
+    shape = rows.info.shape[::-1] if is_turned(architecture, name) else rows.info.shape
     stored_type = stored_type_of(mix, name, shape, facts, rows.info)
-    is_shifted = architecture in NORMS_PLUS_ONE and name.endswith("norm.weight")
     job = TensorJob(name, names[0], names[1], rows, stored_type, shape)
-    exact = is_exact(rows.info.type, stored_type) and not is_shifted
-    if architecture in INTERLEAVED_ROPE and stem in ("attn_q", "attn_k"):
-        order = pairs_from_halves(shape[0], config.num_heads if stem == "attn_q" else config.num_kv_heads)
-        if len(shape) == 1:
+    return in_gguf_order(job, architecture, {"attn_q": config.num_heads, "attn_k": config.num_kv_heads})
+
+
+def in_gguf_order(job: TensorJob, architecture: str, heads: Mapping[str, int]) -> TensorJob:
+    """The job with rows and values as llama.cpp wants them; `heads` of `attn_q` and `attn_k`."""
+    stem = job.name.split(".")[-2]
+    is_shifted = architecture in NORMS_PLUS_ONE and job.name.endswith("norm.weight")
+    exact = is_exact(job.rows.info.type, job.type) and not is_shifted
+    if architecture in INTERLEAVED_ROPE and stem in heads:
+        order = pairs_from_halves(job.shape[0], heads[stem])
+        if len(job.shape) == 1:
             return dataclasses.replace(job, arrange=lambda values: values[:, order], is_exact=exact)
         return dataclasses.replace(job, order=order, is_exact=exact)
-    arrange = _add_one if is_shifted else _turn if is_turned else None
+    arrange = _add_one if is_shifted else _turn if is_turned(architecture, job.name) else None
     return dataclasses.replace(job, arrange=arrange, is_exact=exact)
+
+
+def is_turned(architecture: str, name: str) -> bool:
+    """Whether GGUF holds the transpose of a matrix, by its GGUF name."""
+    return name.split(".")[-2] in TURNED_MATRICES.get(architecture, ()) and name.endswith("weight")
 
 
 def stored_type_of(mix: str, name: str, shape: tuple[int, ...], facts: Facts, info: TensorInfo) -> str:
@@ -193,6 +205,15 @@ def _metadata(bundle: Bundle, keys: GgufKeys, vocabulary: GgufVocabulary, file_t
         general[f"{keys.architecture}.pooling_type"] = GGUF_TYPES.index(bundle.pooling.kind)
     template = {"tokenizer.chat_template": bundle.chat_template} if bundle.chat_template else {}
     return general | dict(keys.metadata) | dict(vocabulary.metadata) | _ends(bundle, vocabulary) | template
+
+
+def modelfile_keys(bundle: Bundle) -> dict[str, Any]:
+    """What a Modelfile says instead of the file that it names."""
+    if bundle.preset is None:
+        return {}
+    template = {"tokenizer.chat_template": bundle.chat_template} if bundle.chat_template else {}
+    licence = {"general.license": bundle.licence} if bundle.licence else {}
+    return _sampling(bundle) | template | licence
 
 
 def _sampling(bundle: Bundle) -> dict[str, Any]:

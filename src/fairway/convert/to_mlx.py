@@ -172,11 +172,3 @@ def _notes(
     if kept:
         notes.append(f"{len(kept)} matrices stay floats: no group of 32 divides their rows ({kept[0]}).")
     return tuple(notes)
-
-
-def without_quantization(sidecars: Mapping[str, bytes]) -> dict[str, bytes]:
-    """config.json of a folder that MLX quantised, for weights that are floats again."""
-    config = parse_object(sidecars[CONFIG], CONFIG)
-    return {
-        CONFIG: as_json({k: v for k, v in config.items() if k not in ("quantization", "quantization_config")})
-    }

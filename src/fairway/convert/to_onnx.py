@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from fairway.convert.from_gguf import written_sidecars
 from fairway.convert.job import Conversion, OutputFile, TensorJob, job_of
 from fairway.convert.onnx_decoder import decoder_graph, weight_shapes
 from fairway.convert.onnx_graph import weights_layout
@@ -22,6 +23,7 @@ from fairway.formats.floats import FLOATS
 from fairway.formats.open import ONNX_NAME
 from fairway.models.families import read_config
 from fairway.models.names import check_tensors, stored_names
+from fairway.proof.thresholds import BITS
 
 DATA_NAME = f"{ONNX_NAME}.data"
 
@@ -42,15 +44,22 @@ def huggingface_to_onnx(bundle: Bundle, settings: ConvertSettings, target: Path)
     layout = weights_layout(weights)
     graph = decoder_graph(config, {job.name: job.type for job in jobs})
     model = graph.to_bytes(bundle.name, weights, layout, DATA_NAME)
-    dtype = None if settings.type == STORED else common_type(jobs)
     return Conversion(
         source=bundle,
         target=target,
         is_folder=True,
         files=(OutputFile(DATA_NAME, layout, tuple(jobs)),),
-        sidecars=copied_sidecars(bundle, dtype) | {ONNX_NAME: model},
+        sidecars=_beside(bundle, jobs, settings) | {ONNX_NAME: model},
         notes=_notes(config.max_context, config.rope.type if config.rope else "default"),
     )
+
+
+def _beside(bundle: Bundle, jobs: list[TensorJob], settings: ConvertSettings) -> dict[str, bytes]:
+    """Config, tokenizer, template and defaults as files."""
+    common = common_type(jobs) or "F32"
+    if bundle.container == "gguf":
+        return written_sidecars(bundle, common)
+    return copied_sidecars(bundle, None if settings.type == STORED else common)
 
 
 def _jobs(bundle: Bundle, names: list[str], wanted: str) -> list[TensorJob]:
@@ -58,10 +67,10 @@ def _jobs(bundle: Bundle, names: list[str], wanted: str) -> list[TensorJob]:
     stored, jobs = stored_names(bundle.tensors.infos), []
     for name in names:
         kind = bundle.tensors.infos[stored[name]].type
-        if kind not in FLOATS:
+        if kind not in FLOATS and (wanted == STORED or kind not in BITS):
             raise UnsupportedError(
-                f"{bundle.path} stores {stored[name]} as {kind}, which ONNX does not hold.",
-                hint="Start from the original checkpoint, in F32, F16 or BF16.",
+                f"{bundle.path} stores {stored[name]} as {kind}, which ONNX does not hold here.",
+                hint="Make floats of it with --type f16, or start from the original checkpoint.",
             )
         job = job_of(bundle, stored[name], kind if wanted == STORED else wanted)
         jobs.append(replace(job, name=name, target=name))

@@ -67,6 +67,7 @@ class WriteIr:
         _fold(model)
         if self.type.startswith("INT"):
             model = self._compressed(model)
+        _name(model)
         openvino.save_model(model, str(folder / IR_NAME), compress_to_fp16=self.type == "F16")
         config = read_config(source.config, source.config_name)
         run = OpenVino(folder / IR_NAME, config)
@@ -111,6 +112,14 @@ def _fold(model: Any) -> None:  # noqa: ANN401 (OpenVINO's own)
     manager = passes.Manager()
     manager.register_pass(passes.ConstantFolding())
     manager.run_passes(model)
+
+
+def _name(model: Any) -> None:  # noqa: ANN401 (OpenVINO's own)
+    """Names that OpenVINO counts up by itself in a process, counted in the model: one model, one digest."""
+    for index, operation in enumerate(model.get_ordered_ops()):
+        kind, _, number = operation.get_friendly_name().rpartition("_")
+        if number.isdigit() and kind.isidentifier():
+            operation.set_friendly_name(f"{kind}_{index}")
 
 
 def _version(name: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from fairway.convert.job import OutputFile, TensorJob, job_of
 from fairway.convert.settings import STORED, ConvertSettings
@@ -89,7 +88,3 @@ def common_type(jobs: Sequence[TensorJob]) -> str | None:
     for job in jobs:
         sizes[job.type] = sizes.get(job.type, 0) + job.num_bytes
     return max(sizes, key=lambda name: sizes[name], default=None)
-
-
-def exact_where_possible(job: TensorJob, exact: bool) -> TensorJob:
-    return replace(job, is_exact=exact)

@@ -56,10 +56,15 @@ class Workplace:
     def begin(self) -> list[Checked]:
         """Makes the files, or finds those of a run that was cut off; gives the tensors it had checked."""
         identity = identity_of(self._conversion)
-        if self._stated_plan() != identity:
+        if self._stated_plan() != identity or not self._is_all_there():
             self._start_over(identity)
             return []
         return list(self._entries())
+
+    def _is_all_there(self) -> bool:
+        """A run that was killed at its end may have removed what is not published."""
+        names = (*self._conversion.sidecars, *(file.name for file in self._conversion.files))
+        return all((self.content / name).is_file() for name in names)
 
     def _stated_plan(self) -> str | None:
         try:

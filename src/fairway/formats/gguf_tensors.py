@@ -65,7 +65,7 @@ class GgufTensors:
         weight = self._stored(gguf_name)
         order = self._row_order(gguf_name)
         if order is not None:
-            return _reorder(weight, order)
+            return in_order(weight, order)
         if self._is_shifted(gguf_name):
             return DenseTensor("f32", _floats(weight) - np.float32(1))
         if self._is_turned(gguf_name):
@@ -214,7 +214,8 @@ def pairs_from_halves(rows: int, heads: int) -> Array:
     return np.argsort(halves_from_pairs(rows, heads))
 
 
-def _reorder(weight: WeightTensor, index: Array) -> WeightTensor:
+def in_order(weight: WeightTensor, index: Array) -> WeightTensor:
+    """Row r of the result is row index[r] of the weight."""
     if isinstance(weight, DenseTensor):
         return DenseTensor(weight.type, weight.values[index])
     offsets = None if weight.offsets is None else weight.offsets[index]

@@ -18,6 +18,8 @@ from fairway.formats.source import Source
 
 MAX_NODES = 200_000
 MAX_TENSORS = 100_000
+MAX_NAME_LENGTH = 20_000_000
+"""Of all tensors together: in a branch each bears the names of the nodes around it."""
 LONGEST_SHOWN = 8
 """Numbers of a list that an attribute shows."""
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -71,7 +73,7 @@ class _Graphs:
     def __init__(self, reader: Reader, gatherer: Gatherer) -> None:
         self._reader = reader
         self._gatherer = gatherer
-        self._num_nodes = 0
+        self._num_nodes = self._name_length = 0
 
     def graph(self, message: Message, scope: str) -> Graph:
         """`scope` precedes the names of tensors in a branch or body, so that they stay apart."""
@@ -84,8 +86,9 @@ class _Graphs:
         return Graph(message.get("name", ""), tuple(nodes), tuple(inputs), tuple(outputs))
 
     def _tensor(self, name: str, message: Message) -> None:
-        if len(self._gatherer.tensors) >= MAX_TENSORS:
-            raise self._reader.error(f"has more than {MAX_TENSORS:,} tensors")
+        self._name_length += len(name)
+        if len(self._gatherer.tensors) >= MAX_TENSORS or self._name_length > MAX_NAME_LENGTH:
+            raise self._reader.error(f"has more than {MAX_TENSORS:,} tensors, or names too long for them")
         self._gatherer.add(name, message)
 
     def _node(self, message: Message, scope: str, index: int) -> Node:

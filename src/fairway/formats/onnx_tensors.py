@@ -23,6 +23,8 @@ from fairway.tensors import DenseTensor
 
 MAX_DIMENSIONS = 64
 MAX_FILES = 1000
+MAX_FILE_NAME = 255
+"""Bytes of a file's name, as file systems allow."""
 EXTERNAL = 1
 """`data_location` of a tensor that lies in another file."""
 LISTS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
@@ -183,7 +185,8 @@ def inside(folder: Path, location: str, model: Path) -> Path:
     """The path of a file that `model` names, below `folder`. Raises `FormatError` for one that leads out."""
     parts = PurePosixPath(location).parts
     is_plain = parts and not any(each in ("..", "/") or "\\" in each or ":" in each for each in parts)
-    if not is_plain or "\0" in location or len(location) > 1000:
+    is_short = len(location) <= 1000 and all(len(each.encode()) <= MAX_FILE_NAME for each in parts)
+    if not is_plain or "\0" in location or not is_short:
         raise FormatError(f"{model} wants the file {location[:120]!r}, which is no plain file beside it.")
     # A hub's cache keeps all files of a model in one folder, and links to them from another.
     homes = (folder.resolve(), model.resolve().parent)

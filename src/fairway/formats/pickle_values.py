@@ -12,13 +12,15 @@ import io
 import pickletools
 import struct
 import warnings
-from collections.abc import Callable, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import IO, Any, NoReturn, cast
 
 from fairway.errors import FormatError, UnsupportedError
 
-MAX_OPCODES = 5_000_000
+MAX_WORK = 5_000_000
+"""Instructions, and items that they copy: what 100,000 tensors take."""
+SET_WORK = 8
+"""A set takes the memory of so many other values."""
 BROKEN = (
     ArithmeticError,
     AttributeError,
@@ -47,11 +49,28 @@ EMPTY: Mapping[str, Callable[[], object]] = {
     "EMPTY_DICT": dict,
     "EMPTY_SET": set,
 }
+KEYS = (str, int, float, bytes, type(None))
+"""What may be a key: tuples of tuples have no end to their hash."""
+
+
+def keys(items: Iterable[Any]) -> list[Any]:
+    """The items, if each may be a key of a dictionary or a member of a set."""
+    found = list(items)
+    if not all(type(item) in KEYS or type(item) is bool for item in found):
+        raise TypeError("a key that is neither text nor a number")
+    return found
+
+
+def pairs(items: Sequence[Any]) -> dict[Any, Any]:
+    """A dictionary from keys and values in turn."""
+    return dict(zip(keys(items[::2]), items[1::2], strict=True))
+
+
 MARKED: Mapping[str, Callable[[list[Any]], object]] = {
     "LIST": list,
     "TUPLE": tuple,
-    "FROZENSET": frozenset,
-    "DICT": lambda items: dict(zip(items[::2], items[1::2], strict=True)),
+    "FROZENSET": lambda items: frozenset(keys(items)),
+    "DICT": pairs,
 }
 SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 PUT = frozenset(["PUT", "BINPUT", "LONG_BINPUT"])
@@ -61,18 +80,26 @@ IGNORED = frozenset(["PROTO", "FRAME"])
 
 def _latin1(text: str, coding: str) -> bytes:
     """How protocols before 3 spell bytes."""
-    if coding != "latin1":
-        raise ValueError(f"bytes spelled in {coding[:40]}")
+    if not (isinstance(text, str) and isinstance(coding, str) and coding == "latin1"):
+        raise ValueError("bytes spelled otherwise than in latin1")
     return text.encode(coding)
 
 
+def _bytes(values: Sequence[int] = ()) -> bytes:
+    """Of numbers one by one; `bytes(n)` would make as many zeros as a pickle claims."""
+    if not isinstance(values, bytes | list | tuple):
+        raise TypeError("bytes made of no list of numbers")
+    return bytes(values)
+
+
+BUILTINS: Mapping[str, Build] = {
+    "set": lambda items=(): set(keys(items)),
+    "frozenset": lambda items=(): frozenset(keys(items)),
+    "bytes": _bytes,
+}
 PLAIN: Mapping[str, Build] = {
     "_codecs.encode": _latin1,
-    **{
-        f"{module}.{kind.__name__}": kind
-        for module in ("builtins", "__builtin__")
-        for kind in (set, frozenset, bytes)
-    },
+    **{f"{module}.{name}": BUILTINS[name] for module in ("builtins", "__builtin__") for name in BUILTINS},
 }
 
 
@@ -90,7 +117,8 @@ def read_values(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the disassembler's, about odd escapes in broken files
             instructions = pickletools.genops(cast("IO[bytes]", _Bounded(stream)))
-            for opcode, argument, _ in islice(instructions, MAX_OPCODES):
+            for opcode, argument, _ in instructions:
+                machine.spend(1)
                 if opcode.name == "STOP":
                     return machine.pop()
                 machine.step(opcode.name, argument)
@@ -99,7 +127,7 @@ def read_values(
         raise FormatError(
             f"{where} is a broken pickle: {problem}. {NOT_EXECUTED}", hint="Download the file again."
         ) from None
-    raise FormatError(f"{where} has more than {MAX_OPCODES:,} instructions. {NOT_EXECUTED}")
+    raise FormatError(f"{where} is a pickle without an end. {NOT_EXECUTED}", hint="Download the file again.")
 
 
 class _Bounded:
@@ -125,6 +153,15 @@ class _Machine:
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.left = MAX_WORK
+
+    def spend(self, work: int) -> None:
+        self.left -= work
+        if self.left < 0:
+            raise FormatError(
+                f"{self.where} has more than {MAX_WORK:,} instructions. {NOT_EXECUTED}",
+                hint="Export the model's state dict as safetensors.",
+            )
 
     def pop(self) -> Any:  # noqa: ANN401
         return self.stack.pop()
@@ -138,6 +175,7 @@ class _Machine:
         elif name in CONSTANTS:
             self.stack.append(CONSTANTS[name])
         elif name in EMPTY:
+            self.spend(SET_WORK if name == "EMPTY_SET" else 0)
             self.stack.append(EMPTY[name]())
         elif name in MARKED:
             items = self.pop_mark()
@@ -193,15 +231,15 @@ class _Machine:
 
     def on_additems(self, _: object) -> None:
         items = self.pop_mark()
-        self.onto(set).update(items)
+        self.onto(set).update(keys(items))
 
     def on_setitem(self, _: object) -> None:
         value, key = self.pop(), self.pop()
-        self.onto(dict)[key] = value
+        self.onto(dict).update(pairs((key, value)))
 
     def on_setitems(self, _: object) -> None:
         items = self.pop_mark()
-        self.onto(dict).update(zip(items[::2], items[1::2], strict=True))
+        self.onto(dict).update(pairs(items))
 
     def onto(self, kind: type) -> Any:  # noqa: ANN401
         """The container at the top, which must be a plain one."""
@@ -214,6 +252,8 @@ class _Machine:
 
     def on_stack_global(self, _: object) -> None:
         name, module = self.pop(), self.pop()
+        if not (isinstance(name, str) and isinstance(module, str)):
+            raise TypeError("a name that is no text")
         self.stack.append(self.known(f"{module}.{name}"))
 
     def known(self, name: str) -> Build:
@@ -235,6 +275,7 @@ class _Machine:
         arguments, build = self.pop(), self.pop()
         if not callable(build) or not isinstance(arguments, tuple):
             raise TypeError("a call of something that is no name")
+        self.spend(sum(len(each) for each in arguments if isinstance(each, Sized)))
         self.stack.append(build(*arguments))
 
     on_newobj = on_reduce

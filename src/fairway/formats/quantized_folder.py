@@ -23,6 +23,8 @@ MARKS = {"gptq": ".qweight", "awq": ".qweight", "compressed-tensors": ".weight_s
 """quant_method -> how the name of a tensor ends that only such a checkpoint has."""
 READABLE = (*MARKS, MLX)
 UNNAMED = "an unnamed method"
+CONFIG_KEYS = ("quantization_config", "quantization")
+"""Where config.json says so; the second is MLX's."""
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,11 @@ def _pickle_entry(entries: list[zipfile.ZipInfo], source: Source) -> zipfile.Zip
 
 def _check_byte_order(archive: zipfile.ZipFile, root: str, source: Source) -> None:
     name = f"{root}byteorder"
-    if name in archive.namelist() and archive.read(name)[:6] != b"little":
+    if name not in archive.namelist():
+        return
+    with archive.open(name) as entry:
+        is_little = entry.read(6) == b"little"
+    if not is_little:
         raise UnsupportedError(f"{source.path} was written on a big-endian machine.", hint="Save it again.")
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -19,7 +21,7 @@ from numpy.lib.stride_tricks import as_strided
 from fairway.errors import FormatError, UnsupportedError
 from fairway.formats.bundle import TensorInfo
 from fairway.formats.floats import FLOATS, Bytes
-from fairway.formats.pickle_values import NOT_EXECUTED, Build
+from fairway.formats.pickle_values import NOT_EXECUTED, Build, keys
 from fairway.formats.source import Source
 from fairway.formats.torch_archive import read_legacy, read_zip
 from fairway.tensors import Array, DenseTensor
@@ -34,6 +36,11 @@ ELEMENT_BYTES = {
 }  # fmt: skip
 WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model", "module")
 """Where training loops put the weights beside an optimizer's state."""
+MAX_DIMENSIONS = 64
+MAX_DEPTH = 50
+"""Of dictionaries and lists in one another."""
+MAX_NAME_LENGTH = 1000
+MAX_TENSORS = 100_000
 HINT = "Download the file again, or save it again with torch.save."
 
 
@@ -118,7 +125,10 @@ def open_torch_source(source: Source) -> TorchCheckpoint:
     path = source.path
     is_zip = source.read(0, min(source.size, 4)) == b"PK\x03\x04"
     content = (read_zip if is_zip else read_legacy)(source, NAMES, _storage)
-    tensors = dict(_tensors_of(_weights_of(content.value), "", set()))
+    found = _tensors_of(_weights_of(content.value), (), set(), source)
+    tensors = dict(islice(found, MAX_TENSORS))
+    if next(found, None) is not None:
+        raise FormatError(f"{path} holds more than {MAX_TENSORS:,} tensors. {NOT_EXECUTED}", hint=HINT)
     if not tensors:
         raise FormatError(
             f"{path} holds no tensors. {NOT_EXECUTED}", hint="Name the file with the model's weights."
@@ -156,6 +166,9 @@ def _tensor(
 ) -> TorchTensor:
     if not isinstance(storage, Storage):
         raise TypeError("a tensor without a storage")
+    are_lists = isinstance(shape, tuple | list) and isinstance(stride, tuple | list)
+    if not are_lists or len(shape) > MAX_DIMENSIONS:
+        raise TypeError("a tensor whose shape or stride is no short list")
     sizes = (offset, *shape, *stride)
     if len(shape) != len(stride) or not all(type(n) is int and 0 <= n < 1 << 62 for n in sizes):
         raise TypeError("a tensor whose shape, stride or offset are not sizes")
@@ -166,8 +179,12 @@ def _parameter(tensor: TorchTensor, *_: object) -> TorchTensor:
     return tensor
 
 
+def _ordered(items: Sequence[tuple[Any, Any]] = ()) -> OrderedDict[Any, Any]:
+    return OrderedDict(zip(keys(key for key, _ in items), (value for _, value in items), strict=True))
+
+
 NAMES: Mapping[str, Build] = {
-    "collections.OrderedDict": lambda *items: OrderedDict(*items),
+    "collections.OrderedDict": _ordered,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
@@ -184,15 +201,19 @@ def _weights_of(value: object) -> object:
     return next((part for part in nested if isinstance(part, dict) and part), value)
 
 
-def _tensors_of(value: object, path: str, seen: set[int]) -> Iterator[tuple[str, TorchTensor]]:
+def _tensors_of(
+    value: object, path: tuple[str, ...], seen: set[int], source: Source
+) -> Iterator[tuple[str, TorchTensor]]:
     """Every tensor with its keys joined by dots. A container is walked once, also one within itself."""
+    if len(path) > MAX_DEPTH or sum(map(len, path)) > MAX_NAME_LENGTH:
+        raise FormatError(f"{source.path} nests its values deeper than any model. {NOT_EXECUTED}", hint=HINT)
     if isinstance(value, TorchTensor):
-        yield path or "tensor", value
+        yield ".".join(path) or "tensor", value
     elif isinstance(value, dict | list | tuple) and id(value) not in seen:
         seen.add(id(value))
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
-            yield from _tensors_of(item, f"{path}.{key}" if path else str(key), seen)
+            yield from _tensors_of(item, (*path, str(key)), seen, source)
 
 
 def _check(name: str, tensor: TorchTensor, sizes: Mapping[str, int], source: Source) -> None:

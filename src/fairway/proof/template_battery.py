@@ -15,7 +15,7 @@ from fairway.errors import FairwayError
 from fairway.formats.bundle import Bundle, Preset
 from fairway.proof.conversations import CONVERSATIONS, Conversation
 from fairway.text.chat_template import ChatTemplate
-from fairway.text.loader import load_template
+from fairway.text.loader import load_template, load_tokenizer
 from fairway.text.tokenizer import Tokenizer
 
 CLOCK = datetime(2026, 3, 4, 5, 6, 7)
@@ -105,8 +105,20 @@ def compare_answering(source: Bundle, target: Bundle, *, with_presets: bool = Fa
 def _preset(bundle: Bundle) -> dict[str, Any]:
     """What a Modelfile adds to every conversation; adapters change the model and are only counted."""
     preset = bundle.preset or Preset()
-    names = ("system", "messages", "stop", "seed", "presence_penalty", "frequency_penalty")
-    return {name: getattr(preset, name) for name in names} | {"adapters": len(preset.adapters)}
+    names = ("system", "messages", "seed", "presence_penalty", "frequency_penalty")
+    stop = tuple(each for each in preset.stop if each not in _ends(bundle))
+    return {name: getattr(preset, name) for name in names} | {
+        "stop": stop,
+        "adapters": len(preset.adapters),
+    }
+
+
+def _ends(bundle: Bundle) -> set[str]:
+    """Spellings of the ids that end an answer, which as stop strings change nothing."""
+    if bundle.tokenizer is None or bundle.preset is None or not bundle.preset.stop:
+        return set()
+    tokenizer = load_tokenizer(bundle.tokenizer)
+    return {tokenizer.token_text(each) for each in bundle.end_of_text_ids}
 
 
 def _template(bundle: Bundle, tokenizer: Tokenizer) -> ChatTemplate:

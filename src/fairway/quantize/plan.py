@@ -71,7 +71,9 @@ def known_mix(name: str) -> str:
     spelled = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}.get(name.upper(), name.upper())
     if spelled not in MIXES:
         raise SettingsError(
-            f"There is no quantisation {name!r}.", hint=f"There are: {', '.join(MIXES)}.", param="type"
+            f"There is no type {name!r}.",
+            hint=f"There are: {', '.join(MIXES)}.",
+            param="type",
         )
     return spelled
 
@@ -106,7 +108,8 @@ def _type_of(mix: str, tensor: GgufTensor, facts: Facts) -> str:
 
 def _check(planned: PlannedTensor, requantize: bool) -> None:
     kind = planned.tensor.type
-    if planned.is_copy or kind.name in FLOATS or (requantize and kind.is_readable):
+    is_asked_for = requantize or planned.type in FLOATS
+    if planned.is_copy or kind.name in FLOATS or (is_asked_for and kind.is_readable):
         return
     path, name = planned.file.source.path, planned.tensor.info.name
     if not kind.is_readable:

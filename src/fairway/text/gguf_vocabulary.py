@@ -1,8 +1,9 @@
 """A Hugging Face tokenizer as GGUF's `tokenizer.*` metadata: what gguf_tokenizer.py reads, written.
 
 Byte-level BPE becomes "gpt2" with merges and the name of its pre-tokenizer, which its own structure
-decides; SentencePiece's BPE becomes "llama" with scores in the order of its merges. Whatever GGUF cannot
-say is refused by name: a tokenizer that nearly fits gives a model that talks gibberish.
+decides; SentencePiece's BPE becomes "llama" with scores in the order of its merges; uncased BERT's word
+pieces become "bert". Whatever GGUF cannot say is refused by name: a tokenizer that nearly fits gives a
+model that talks gibberish.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from fairway.errors import FormatError, UnsupportedError
 from fairway.text.fast_tokenizer import FastTokenizer
 from fairway.text.loader import Source, load_tokenizer
+from fairway.text.pieces import SPACE_MARK
 from fairway.text.pretokenizers import GPT2_PATTERN, name_of
 from fairway.text.spm_scores import has_all_merges, is_spaced, scores_of, types_of
 from fairway.text.spm_tokenizer import SpmTokenizer, TokenType
@@ -28,6 +30,8 @@ INCOMPLETE = (
     "The tokenizer's merges came from no SentencePiece scores; GGUF's were made from their order, and "
     "thousands of strings give the same ids."
 )
+BERT_NORMALIZER = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": True, "lowercase": True}
+"""What llama.cpp does to text before it looks for word pieces."""
 UNUSED_SCORE = -10_000.0
 
 
@@ -61,6 +65,8 @@ def gguf_vocabulary(source: Source, num_rows: int, tokenizer: Tokenizer | None =
         raise UnsupportedError("GGUF has no place for this kind of tokenizer.", hint=KEEP_TEXT)
     config = read_object_if_present(source.files, "tokenizer_config.json")
     metadata = found | _roles(tokenizer, config) | _around(tokenizer)
+    if found["model"] == "bert":
+        metadata |= {"seperator_token_id": tokenizer.eos_token_id, "add_sep_token": tokenizer.adds_eos}
     return GgufVocabulary({PREFIX + key: value for key, value in metadata.items()}, notes)
 
 
@@ -121,9 +127,12 @@ def _unused(pieces: list[str], num_rows: int) -> list[str]:
 def _from_description(state: Mapping[str, Any], num_rows: int) -> tuple[dict[str, Any], tuple[str, ...]]:
     """A tokenizer.json."""
     model = state.get("model") or {}
+    if model.get("type") == "WordPiece":
+        return _word_pieces(state, _pieces(model["vocab"], state.get("added_tokens") or [], num_rows)), ()
     if model.get("type") != "BPE":
         raise UnsupportedError(
-            f"The tokenizer is a {model.get('type')} model; GGUF is written for BPE.", hint=KEEP_TEXT
+            f"The tokenizer is a {str(model.get('type'))[:40]} model; GGUF is written for BPE and WordPiece.",
+            hint="Convert it with --to safetensors, onnx or openvino, which keep the tokenizer as it is.",
         )
     if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix") or model.get("dropout"):
         raise UnsupportedError("The tokenizer marks parts of words, which GGUF cannot say.", hint=KEEP_TEXT)
@@ -183,6 +192,31 @@ def _byte_pairs(state: Mapping[str, Any], pieces: _Pieces) -> tuple[dict[str, An
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
     fields = {"model": "gpt2", "pre": name, "tokens": pieces.names(), "token_type": pieces.types()}
     return fields | {"merges": merges}, notes
+
+
+def _word_pieces(state: Mapping[str, Any], pieces: _Pieces) -> dict[str, Any]:
+    """BERT's: "word" becomes "▁word", and "##ing" becomes "ing"."""
+    model, normalizer = state["model"], dict(state.get("normalizer") or {})
+    if normalizer.get("strip_accents") is None:
+        normalizer["strip_accents"] = normalizer.get("lowercase")
+    is_berts = (state.get("pre_tokenizer") or {}).get("type") == "BertPreTokenizer"
+    if not is_berts or normalizer != {"type": "BertNormalizer"} | BERT_NORMALIZER:
+        raise UnsupportedError(
+            "The tokenizer prepares text for its word pieces otherwise than uncased BERT, as GGUF does: "
+            f"{str(state.get('normalizer'))[:200]}.",
+            hint=KEEP_TEXT,
+        )
+    prefix = model.get("continuing_subword_prefix") or ""
+    names, types = pieces.names(), pieces.types()
+    spelled = [_word_piece(name, kind, prefix) for name, kind in zip(names, types, strict=True)]
+    fields = {"model": "bert", "pre": "default", "tokens": spelled, "token_type": types}
+    return fields | {"unknown_token_id": model["vocab"][model["unk_token"]]}
+
+
+def _word_piece(name: str, kind: int, prefix: str) -> str:
+    if kind != TokenType.NORMAL or (name.startswith("[") and name.endswith("]")):
+        return name
+    return name.removeprefix(prefix) if name.startswith(prefix) else SPACE_MARK + name
 
 
 def _check_normalizer(normalizer: Mapping[str, Any] | None) -> tuple[str, ...]:
