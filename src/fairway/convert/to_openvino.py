@@ -5,21 +5,31 @@ The rule: the IR is published only if OpenVINO itself computes with it what the 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fairway.convert.encoder_check import compare_encoder
 from fairway.convert.finish import compare_with_source
-from fairway.convert.graph_runtimes import OnnxRuntime, OpenVino, is_installed, library
+from fairway.convert.graph_runtimes import (
+    OnnxRuntime,
+    OpenVino,
+    is_installed,
+    library,
+    run_onnx,
+    run_openvino,
+)
 from fairway.convert.job import Conversion
+from fairway.convert.openvino_graph import keep_cache_inside, read_weights_as_stored
+from fairway.convert.openvino_tokenizer import LIBRARIES, write_tokenizers
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.to_onnx import DATA_NAME, huggingface_to_onnx
 from fairway.errors import SettingsError
 from fairway.formats.bundle import Bundle
 from fairway.formats.open import ONNX_NAME
 from fairway.formats.openvino_ir import open_openvino
+from fairway.models.encoders import is_encoder
 from fairway.models.families import read_config
 from fairway.proof.thresholds import KINDS
 from fairway.proof.verdict import Check
@@ -46,8 +56,11 @@ class ProveOnnx:
         name = "ONNX Runtime"
         if not is_installed("onnxruntime"):
             return Check(name, "not applicable", "not installed, so the graph was not run")
+        path, limits = folder / ONNX_NAME, KINDS[self.kind]
+        if is_encoder(source.config):
+            return compare_encoder(name, source, run_onnx(path), limits)
         config = read_config(source.config, source.config_name)
-        return compare_with_source(name, source, OnnxRuntime(folder / ONNX_NAME, config), KINDS[self.kind])
+        return compare_with_source(name, source, OnnxRuntime(path, config), limits)
 
     @property
     def tools(self) -> Mapping[str, str]:
@@ -64,14 +77,24 @@ class WriteIr:
     def run(self, source: Bundle, folder: Path) -> Check:
         openvino = library("openvino", "openvino")
         model = openvino.Core().read_model(str(folder / ONNX_NAME))
-        _fold(model)
+        read_weights_as_stored(model)
+        if not is_encoder(source.config):
+            keep_cache_inside(model)
         if self.type.startswith("INT"):
             model = self._compressed(model)
         openvino.save_model(model, str(folder / IR_NAME), compress_to_fp16=self.type == "F16")
-        config = read_config(source.config, source.config_name)
-        run = OpenVino(folder / IR_NAME, config)
-        check = compare_with_source("OpenVINO", source, run, KINDS[TYPES[self.type]])
-        return self._covered(check, folder) if self.type.startswith("INT") else check
+        check = self._compared(source, folder)
+        if self.type.startswith("INT"):
+            check = self._covered(check, folder)
+        if is_encoder(source.config):
+            return check
+        return replace(check, figure=f"{check.figure}; {write_tokenizers(folder, source.tokenizer)}")
+
+    def _compared(self, source: Bundle, folder: Path) -> Check:
+        path, limits = folder / IR_NAME, KINDS[TYPES[self.type]]
+        if is_encoder(source.config):
+            return compare_encoder("OpenVINO", source, run_openvino(path), limits)
+        return compare_with_source("OpenVINO", source, OpenVino(path), limits)
 
     def _covered(self, check: Check, folder: Path) -> Check:
         """A model that says it is rounded must be: matrices that stayed floats are a failure."""
@@ -101,16 +124,9 @@ class WriteIr:
 
     @property
     def tools(self) -> Mapping[str, str]:
-        names = ("openvino", "nncf") if self.type.startswith("INT") else ("openvino",)
+        names = ["openvino", *(["nncf"] if self.type.startswith("INT") else [])]
+        names += [name for name in LIBRARIES if is_installed(name)]
         return {name: _version(name) for name in names}
-
-
-def _fold(model: Any) -> None:  # noqa: ANN401 (OpenVINO's own)
-    """Turns weights round once and for all: NNCF finds only matrices that a product reads directly."""
-    passes = importlib.import_module("openvino.passes")
-    manager = passes.Manager()
-    manager.register_pass(passes.ConstantFolding())
-    manager.run_passes(model)
 
 
 def _version(name: str) -> str:
