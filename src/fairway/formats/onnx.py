@@ -21,6 +21,8 @@ MAX_TENSORS = 100_000
 LONGEST_SHOWN = 8
 """Numbers of a list that an attribute shows."""
 DEFAULT_DOMAINS = ("", "ai.onnx")
+INSIDE = frozenset(("g", "graphs", "t", "tensors"))
+"""Keys of an attribute that holds more than numbers and names."""
 
 
 def open_onnx(path: Path) -> GraphModel:
@@ -95,18 +97,27 @@ class _Graphs:
         name, op = message.get("name", ""), message.get("op", "")
         if not op:
             raise self._reader.error(f"has a node {name[:80]!r} that names no operator")
+        values = tuple(message.get("inputs", ())), tuple(message.get("outputs", ()))
+        domain = _domain(message.get("domain", ""))
+        if "attributes" not in message:
+            return Node(op, name, *values, domain)
+        attributes: dict[str, str] = {}
+        graphs: dict[str, Graph] = {}
         place = f"{scope}{name or f'{op} {index}'}/"
-        attributes, graphs = {}, {}
-        for each in message.get("attributes", ()):
+        for each in message["attributes"]:
             key = each.get("name", "")
-            for number, inner in enumerate(_one_or_many(each, "g", "graphs")):
-                graphs[f"{key} {number + 1}" if number else key] = self.graph(inner, f"{place}{key}/")
-            for number, tensor in enumerate(_one_or_many(each, "t", "tensors")):
-                self._tensor(f"{place}{key} {number + 1}" if number else f"{place}{key}", tensor)
+            if not INSIDE.isdisjoint(each):
+                self._inside(each, key, place, graphs)
             if "g" not in each and "graphs" not in each:
                 attributes[key] = self._attribute(each)
-        values = tuple(message.get("inputs", ())), tuple(message.get("outputs", ()))
-        return Node(op, name, *values, _domain(message.get("domain", "")), attributes, graphs)
+        return Node(op, name, *values, domain, attributes, graphs)
+
+    def _inside(self, message: Message, key: str, place: str, graphs: dict[str, Graph]) -> None:
+        """The graphs and tensors of an attribute."""
+        for number, inner in enumerate(_one_or_many(message, "g", "graphs")):
+            graphs[f"{key} {number + 1}" if number else key] = self.graph(inner, f"{place}{key}/")
+        for number, tensor in enumerate(_one_or_many(message, "t", "tensors")):
+            self._tensor(f"{place}{key} {number + 1}" if number else f"{place}{key}", tensor)
 
     def _attribute(self, message: Message) -> str:
         if "t" in message:
