@@ -212,7 +212,7 @@ def test_a_graph_that_computes_something_else_is_not_published(tmp_path, monkeyp
         return run
 
     monkeypatch.setattr(to_openvino, "is_installed", lambda name: True)
-    monkeypatch.setattr(to_openvino, "_version", lambda name: "1.0")
+    monkeypatch.setattr(to_openvino, "version", lambda name: "1.0")
     monkeypatch.setattr(to_openvino, "run_onnx", wrong)
     with pytest.raises(ProofFailed, match="ONNX Runtime"):
         converted(folder, "onnx", tmp_path / "onnx")

@@ -33,7 +33,7 @@ class Ours:
 @pytest.fixture
 def runtime(monkeypatch):
     monkeypatch.setattr(to_openvino, "is_installed", lambda name: True)
-    monkeypatch.setattr(to_openvino, "_version", lambda name: "1.0")
+    monkeypatch.setattr(to_openvino, "version", lambda name: "1.0")
     monkeypatch.setattr(to_openvino, "OnnxRuntime", Ours)
     return Ours
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fairway.convert.from_gguf import gguf_to_folder, gguf_to_gguf
+from fairway.convert.graph_hops import keras_to_onnx, keras_to_openvino, onnx_to_openvino
 from fairway.convert.job import Conversion
 from fairway.convert.merge_lora import with_adapters
 from fairway.convert.modelfile import to_modelfile
@@ -78,6 +79,9 @@ HOPS = (
     Hop(FLOAT_FOLDERS, "onnx", is_folder=True, prepare=to_onnx),
     Hop(FLOAT_FOLDERS, "openvino", is_folder=True, prepare=to_openvino),
     Hop(FLOAT_FOLDERS, "coreml", is_folder=True, prepare=to_coreml),
+    Hop(("keras",), "onnx", is_folder=True, prepare=keras_to_onnx),
+    Hop(("keras",), "openvino", is_folder=True, prepare=keras_to_openvino),
+    Hop(("onnx",), "openvino", is_folder=True, prepare=onnx_to_openvino),
     Hop(("gguf",), "safetensors", is_folder=True, prepare=gguf_to_folder),
     Hop(("gguf",), "gguf", is_folder=False, prepare=gguf_to_gguf),
     Hop((*FLOAT_FOLDERS, "gguf"), "modelfile", is_folder=True, prepare=to_modelfile),

@@ -19,13 +19,15 @@ from fairway.formats.floats import FLOATS
 from fairway.formats.mlx_weights import MLX
 from fairway.formats.quantized_folder import method_of
 
+GRAPHS = ("keras", "onnx")
+"""Containers of models that speak no language: a graph and its numbers are all of them."""
 SPARE_BYTES = 16 << 20
 """Left free on the disk."""
 
 
 def check_source(bundle: Bundle, settings: ConvertSettings) -> None:
     """Complete, with weights, and not quantised by a method that only its own library reads."""
-    if not bundle.tensors.infos:
+    if not bundle.tensors.infos and bundle.container not in GRAPHS:
         raise FormatError(
             f"{bundle.path} holds no weights, so there is nothing to convert.", hint="Name the model's file."
         )
@@ -34,7 +36,7 @@ def check_source(bundle: Bundle, settings: ConvertSettings) -> None:
             f"{bundle.path} cannot become a model here. {bundle.warnings[0]}",
             hint="--weights-only converts its tensors alone.",
         )
-    missing = missing_parts(bundle)
+    missing = [] if bundle.container in GRAPHS else missing_parts(bundle)
     if missing and not settings.weights_only:
         error = missing[0].error(bundle)
         raise FormatError(error.message, hint=f"{error.hint} --weights-only converts the tensors alone.")

@@ -64,7 +64,7 @@ class ProveOnnx:
 
     @property
     def tools(self) -> Mapping[str, str]:
-        return {"onnxruntime": _version("onnxruntime")} if is_installed("onnxruntime") else {}
+        return {"onnxruntime": version("onnxruntime")} if is_installed("onnxruntime") else {}
 
 
 @dataclass(frozen=True)
@@ -75,20 +75,24 @@ class WriteIr:
     leftovers: tuple[str, ...] = (ONNX_NAME, DATA_NAME)
 
     def run(self, source: Bundle, folder: Path) -> Check:
-        openvino = library("openvino", "openvino")
-        model = openvino.Core().read_model(str(folder / ONNX_NAME))
-        read_weights_as_stored(model)
-        if not is_encoder(source.config):
-            keep_cache_inside(model)
-        if self.type.startswith("INT"):
-            model = self._compressed(model)
-        openvino.save_model(model, str(folder / IR_NAME), compress_to_fp16=self.type == "F16")
+        self._write(source, folder)
         check = self._compared(source, folder)
         if self.type.startswith("INT"):
             check = self._covered(check, folder)
         if is_encoder(source.config):
             return check
         return replace(check, figure=f"{check.figure}; {write_tokenizers(folder, source.tokenizer)}")
+
+    def _write(self, source: Bundle, folder: Path) -> None:
+        """OpenVINO's own model ends with this call: its weights are not held beside those that run."""
+        openvino = library("openvino", "openvino")
+        model = openvino.Core().read_model(str(folder / ONNX_NAME))
+        read_weights_as_stored(model)
+        if not is_encoder(source.config):
+            keep_cache_inside(model)
+        if self.type.startswith("INT"):
+            model = self.compressed(model)
+        openvino.save_model(model, str(folder / IR_NAME), compress_to_fp16=self.type == "F16")
 
     def _compared(self, source: Bundle, folder: Path) -> Check:
         path, limits = folder / IR_NAME, KINDS[TYPES[self.type]]
@@ -107,7 +111,7 @@ class WriteIr:
         is_low = share >= KINDS[TYPES[self.type]].quantised_share
         return replace(check, figure=figure, status=check.status if is_low else "failed")
 
-    def _compressed(self, model: Any) -> Any:  # noqa: ANN401 (OpenVINO's own)
+    def compressed(self, model: Any) -> Any:  # noqa: ANN401 (OpenVINO's own)
         """Linear layers in `type`; with INT4 the embedding and the head in INT8."""
         nncf = library("nncf", "openvino")
         if self.type == "INT8":
@@ -126,10 +130,10 @@ class WriteIr:
     def tools(self) -> Mapping[str, str]:
         names = ["openvino", *(["nncf"] if self.type.startswith("INT") else [])]
         names += [name for name in LIBRARIES if is_installed(name)]
-        return {name: _version(name) for name in names}
+        return {name: version(name) for name in names}
 
 
-def _version(name: str) -> str:
+def version(name: str) -> str:
     from importlib.metadata import version
 
     return version(name)
@@ -144,6 +148,13 @@ def to_onnx(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversi
 
 def to_openvino(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
     """Raises `MissingExtra` before anything is written where a library is missing."""
+    wanted = ir_type(settings)
+    conversion = huggingface_to_onnx(bundle, replace(settings, type="F32"), target)
+    return replace(conversion, settings={"type": wanted}, finish=WriteIr(wanted))
+
+
+def ir_type(settings: ConvertSettings) -> str:
+    """What the weights become; the libraries for it are there, or `MissingExtra` is raised."""
     wanted = "F16" if settings.type == STORED else settings.type
     if wanted not in TYPES:
         raise SettingsError(
@@ -153,5 +164,4 @@ def to_openvino(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conv
         )
     for name in ("openvino", *(["nncf"] if wanted.startswith("INT") else [])):
         library(name, "openvino")
-    conversion = huggingface_to_onnx(bundle, replace(settings, type="F32"), target)
-    return replace(conversion, settings={"type": wanted}, finish=WriteIr(wanted))
+    return wanted

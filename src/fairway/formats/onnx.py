@@ -7,6 +7,7 @@ https://github.com/onnx/onnx/blob/main/docs/IR.md
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fairway.errors import FormatError
@@ -101,16 +102,15 @@ class _Graphs:
         domain = _domain(message.get("domain", ""))
         if "attributes" not in message:
             return Node(op, name, *values, domain)
-        attributes: dict[str, str] = {}
+        attributes: dict[str, Message] = {}
         graphs: dict[str, Graph] = {}
-        place = f"{scope}{name or f'{op} {index}'}/"
         for each in message["attributes"]:
             key = each.get("name", "")
             if not INSIDE.isdisjoint(each):
-                self._inside(each, key, place, graphs)
+                self._inside(each, key, f"{scope}{name or f'{op} {index}'}/", graphs)
             if "g" not in each and "graphs" not in each:
-                attributes[key] = self._attribute(each)
-        return Node(op, name, *values, domain, attributes, graphs)
+                attributes[key] = each
+        return Node(op, name, *values, domain, _Attributes(attributes, self._reader), graphs)
 
     def _inside(self, message: Message, key: str, place: str, graphs: dict[str, Graph]) -> None:
         """The graphs and tensors of an attribute."""
@@ -119,7 +119,36 @@ class _Graphs:
         for number, tensor in enumerate(_one_or_many(message, "t", "tensors")):
             self._tensor(f"{place}{key} {number + 1}" if number else f"{place}{key}", tensor)
 
-    def _attribute(self, message: Message) -> str:
+    def _port(self, message: Message) -> Port:
+        kind = message.get("type", {})
+        if "tensor" not in kind:
+            return Port(message.get("name", ""), next(iter(kind), "?"), None)
+        tensor = kind["tensor"]
+        name = TYPES.get(tensor.get("element", 0), ("STRING" if tensor.get("element") == 8 else "?", 0))[0]
+        if "shape" not in tensor:
+            return Port(message.get("name", ""), name, None)
+        sizes = tensor["shape"].get("dims", ())
+        shape = tuple(each["size"] if "size" in each else each.get("symbol") or "?" for each in sizes)
+        return Port(message.get("name", ""), name, shape)
+
+
+class _Attributes(Mapping[str, str]):
+    """A node's attributes as text, made when somebody looks: most graphs are only counted."""
+
+    def __init__(self, messages: Mapping[str, Message], reader: Reader) -> None:
+        self._messages, self._reader = messages, reader
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._messages)
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def __getitem__(self, key: str) -> str:
+        message = self._messages[key]
         if "t" in message:
             kind = TYPES.get(message["t"].get("data_type", 0), ("?", 0))[0]
             return f"{kind} {list(message['t'].get('dims', ()))[:LONGEST_SHOWN]}"
@@ -138,15 +167,3 @@ class _Graphs:
     def _short(self, span: tuple[int, int]) -> str:
         begin, end = span
         return bytes(self._reader.source.data[begin : min(end, begin + 80)]).decode("utf-8", "replace")
-
-    def _port(self, message: Message) -> Port:
-        kind = message.get("type", {})
-        if "tensor" not in kind:
-            return Port(message.get("name", ""), next(iter(kind), "?"), None)
-        tensor = kind["tensor"]
-        name = TYPES.get(tensor.get("element", 0), ("STRING" if tensor.get("element") == 8 else "?", 0))[0]
-        if "shape" not in tensor:
-            return Port(message.get("name", ""), name, None)
-        sizes = tensor["shape"].get("dims", ())
-        shape = tuple(each["size"] if "size" in each else each.get("symbol") or "?" for each in sizes)
-        return Port(message.get("name", ""), name, shape)

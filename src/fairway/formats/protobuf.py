@@ -40,6 +40,7 @@ class Field:
 Schema: TypeAlias = Mapping[str, Mapping[int, Field]]
 Data: TypeAlias = mmap.mmap | bytes | memoryview
 WIRE = {"int": VARINT, "float": FIXED32}
+SIGN = 1 << 63
 RARE = ("", False, "")
 """In place of a field that is none of the common ones."""
 CUT_OUT = 1 << 16
@@ -88,23 +89,21 @@ class Reader:
                 position += 2
                 if size > 0x7F:
                     size, position = self._varint(data, base, position - 1, end)
-                if sort == "int":
-                    value: Any = signed(size)
-                else:
-                    start, position = position, position + size
+                start = position
+                if sort != "int":
+                    position += size
                     if position > end:
                         raise self._cut_short(size, base + start, end - start)
-                    if sort == "text" and size <= MAX_TEXT_BYTES:
-                        value = str(data[start:position], "utf-8")
-                    elif sort == "text":
-                        value = self._text(data, base, (start, position))
-                    elif sort == "span":
-                        self._num_spans += 1
-                        value = base + start, base + position
-                    else:
-                        self._left = left
-                        value = self._inner(sort, data, base, (start, position), depth + 1)
-                        left = self._left
+                if sort == "text" and size <= MAX_TEXT_BYTES:
+                    value: Any = str(data[start:position], "utf-8")
+                elif sort == "int":
+                    value = size if size < SIGN else size - 2 * SIGN
+                elif sort in ("span", "text"):
+                    value = self._item(sort, 0, data, base, (start, position), depth)
+                else:
+                    self._left = left
+                    value = self._inner(sort, data, base, (start, position), depth + 1)
+                    left = self._left
                 if not many:
                     found[name] = value
                 elif name in found:
@@ -240,7 +239,7 @@ def _common(table: Mapping[int, Field]) -> dict[int, tuple[str, bool, str]]:
 
 def signed(value: int) -> int:
     """64 bits as two's complement."""
-    return value - (1 << 64) if value >> 63 else value
+    return value if value < SIGN else value - 2 * SIGN
 
 
 def encode(schema: Schema, kind: str, message: Mapping[str, Any]) -> bytes:
