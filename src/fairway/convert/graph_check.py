@@ -21,6 +21,7 @@ from fairway.tensors import F32, Array
 
 Run: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 BATCH, OPEN_SIZE = 2, 16
+LEAST_COSINE = {"lossless": 0.9999, "16-bit": 0.999}
 MAX_DIFFERENCE = 1e-2
 """Of two outputs where nothing was rounded, relative to the largest number if that is above 1.
 
@@ -81,9 +82,10 @@ def compare_graph(name: str, ports: Sequence[Port], wanted: Run, found: Run, lim
             largest, float(np.abs(a - b).max(initial=0)) / max(1.0, float(np.abs(a).max(initial=0)))
         )
         cosines.append(cosine(a, b) if a.any() and b.any() else 1.0)
-    ok = min(cosines) >= limits.embedding_cosine and (limits.kind != "lossless" or largest <= MAX_DIFFERENCE)
+    least = LEAST_COSINE.get(limits.kind, limits.embedding_cosine)
+    ok = min(cosines) >= least and (limits.kind != "lossless" or largest <= MAX_DIFFERENCE)
     figure = f"largest difference {largest:.2g}, cosine at least {min(cosines):.6f}, on random inputs"
-    return judged(name, ok, figure, f"cosine at least {limits.embedding_cosine:g}")
+    return judged(name, ok, figure, f"cosine at least {least:g}")
 
 
 def _floats(values: Array) -> F32:

@@ -119,8 +119,12 @@ def keras_to_openvino(bundle: Bundle, settings: ConvertSettings, target: Path) -
 
 def onnx_to_openvino(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
     """The file and those beside it that it names are laid where OpenVINO reads them."""
-    wanted = ir_type(settings)
-    path = bundle.path / ONNX_NAME if bundle.path.is_dir() else bundle.path
+    if bundle.path.is_dir():
+        raise UnsupportedError(
+            f"{bundle.path} is a model's folder: what belongs to it would be lost on the way.",
+            hint="Convert the checkpoint that it was made from, or name the .onnx file alone.",
+        )
+    wanted, path = ir_type(settings), bundle.path
     tensors = bundle.tensors
     assert isinstance(tensors, OnnxTensors)
     beside = {str(each.path.relative_to(path.parent)): each.path for each in tensors.sources[1:]}

@@ -25,6 +25,7 @@ from fairway.convert.publish import Published, publish
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.sidecars import copied_sidecars
 from fairway.convert.to_coreml import to_coreml
+from fairway.convert.sklearn_to_onnx import skops_to_onnx
 from fairway.convert.to_gguf import huggingface_to_gguf
 from fairway.convert.to_mlx import to_mlx, without_quantization
 from fairway.convert.to_openvino import to_onnx, to_openvino
@@ -81,6 +82,7 @@ HOPS = (
     Hop(FLOAT_FOLDERS, "coreml", is_folder=True, prepare=to_coreml),
     Hop(("keras",), "onnx", is_folder=True, prepare=keras_to_onnx),
     Hop(("keras",), "openvino", is_folder=True, prepare=keras_to_openvino),
+    Hop(("skops",), "onnx", is_folder=True, prepare=skops_to_onnx),
     Hop(("onnx",), "openvino", is_folder=True, prepare=onnx_to_openvino),
     Hop(("gguf",), "safetensors", is_folder=True, prepare=gguf_to_folder),
     Hop(("gguf",), "gguf", is_folder=False, prepare=gguf_to_gguf),

@@ -19,7 +19,7 @@ from fairway.formats.floats import FLOATS
 from fairway.formats.mlx_weights import MLX
 from fairway.formats.quantized_folder import method_of
 
-GRAPHS = ("keras", "onnx")
+GRAPHS = ("keras", "onnx", "skops")
 """Containers of models that speak no language: a graph and its numbers are all of them."""
 SPARE_BYTES = 16 << 20
 """Left free on the disk."""

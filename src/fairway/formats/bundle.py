@@ -139,7 +139,7 @@ class Bundle:
 
     name: str
     path: Path
-    container: Literal["huggingface", "safetensors", "torch", "gguf", "nemo", "onnx", "keras"]
+    container: Literal["huggingface", "safetensors", "torch", "gguf", "nemo", "onnx", "keras", "skops"]
     config: Mapping[str, Any]
     tensors: Tensors
     tokenizer: TokenizerSource | None

@@ -49,8 +49,9 @@ SIGNATURES = (
 )
 HINTS = {
     "lfs": "Run `git lfs pull` in its repository, or download the file from the hub.",
-    "onnx": "fairway inspect shows it and fairway convert makes OpenVINO's IR of it; running takes its source.",
+    "onnx": "fairway inspect shows it, fairway convert makes OpenVINO's IR of it; running takes its source.",
     "keras": "fairway convert MODEL --to onnx makes a graph of it, for ONNX Runtime and OpenVINO.",
+    "skops": "fairway convert MODEL --to onnx makes a graph of it, for ONNX Runtime.",
     "torchscript": "Where you trust it, load it with torch.jit.load and write it with torch.onnx.export.",
     "openvino": "fairway inspect shows it; converting and running take the model it was exported from.",
     "tensorrt": "Use the model it was built from: fairway tensorrt builds an engine again where it runs.",
@@ -129,6 +130,8 @@ def _zip(path: Path, kind: Kind) -> Kind:
         return Kind("zip", "a damaged zip archive")
     if [name.rpartition("/")[2] for name in names].count("data.pkl") == 1 and not _is_script(names):
         return Kind("torch", "a PyTorch checkpoint")
+    if "schema.json" in names and not is_keras(names):
+        return Kind("skops", "a scikit-learn model, saved by skops")
     if is_keras(names):
         return Kind("keras", "a Keras model")
     if _is_script(names):

@@ -28,7 +28,8 @@ from fairway.formats.quantized_folder import with_weights
 from fairway.formats.safetensors import open_safetensors
 from fairway.formats.shards import INDEX_SUFFIXES, open_shards
 from fairway.formats.sidecars import Sidecars
-from fairway.formats.source import unreadable
+from fairway.formats.skops import skops_bundle
+from fairway.formats.source import file_digest, unreadable
 from fairway.formats.torch_checkpoint import open_torch
 
 ONNX_NAME = "model.onnx"
@@ -162,10 +163,15 @@ def _graph_file(path: Path) -> Bundle:
     """An ONNX file with every tensor that it holds or names; its graph is read where it is needed."""
     tensors = open_onnx(path).tensors
     bundle = _with_sidecars(path.parent, tensors)
-    return replace(bundle, path=path, name=path.stem, container="onnx", config={}, tokenizer=None)
+    config = {"sha256": file_digest(tensors.sources[0])}
+    return replace(bundle, path=path, name=path.stem, container="onnx", config=config, tokenizer=None)
 
 
-GRAPHS: Mapping[str, Callable[[Path], Bundle]] = {"onnx": _graph_file, "keras": keras_bundle}
+GRAPHS: Mapping[str, Callable[[Path], Bundle]] = {
+    "onnx": _graph_file,
+    "keras": keras_bundle,
+    "skops": skops_bundle,
+}
 """Models that no prompt can be given to: opened to be shown and converted."""
 
 
