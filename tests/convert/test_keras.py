@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import random
 import zipfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from model_folders import converted, same_weights
 from fairway.convert.graph_runtimes import run_onnx, run_openvino
 from fairway.convert.keras_graph import keras_graph
 from fairway.convert.keras_layers import LAYERS
-from fairway.errors import FormatError, UnsupportedError
+from fairway.errors import FairwayError, FormatError, UnsupportedError
 from fairway.formats.identify import identify
 from fairway.formats.onnx import open_onnx
 from fairway.formats.open import ONNX_NAME, open_bundle
@@ -69,12 +70,13 @@ def test_the_official_checker_finds_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["F32", "stored", "INT8"])
-def test_keras_becomes_ir(tmp_path, kind):
+def test_keras_becomes_ir(tmp_path, kind, capsys):
     pytest.importorskip("openvino")
     if kind == "INT8":
         pytest.importorskip("nncf")
     report = converted(GOLDENS / "cnn.keras", "openvino", tmp_path / "ir", type=kind)
     assert report.verdict["OpenVINO"].status == "passed"
+    assert capsys.readouterr().out == ""  # what is printed is the command's own, as JSON above all
     assert sorted(path.name for path in (tmp_path / "ir").iterdir()) == [
         "fairway.json", "openvino_model.bin", "openvino_model.xml",
     ]  # fmt: skip
@@ -148,6 +150,49 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, words):
     change, error, name = BROKEN[words]
     with pytest.raises(error, match=words):
         converted(changed(tmp_path, change, name), "onnx", tmp_path / "out")
+
+
+WEIRD = [
+    None,
+    [],
+    {},
+    "x",
+    -1,
+    0,
+    10**30,
+    True,
+    1.5,
+    [1],
+    [[1, 2]],
+    {"class_name": "x"},
+    ["a", 0, 0],
+    ["a", "b", 3],
+]
+
+
+def places(value, path=()):
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield from places(each, (*path, key))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_config_with_anything_in_it_is_a_graph_or_one_sentence(name):
+    """Any value of it in any place of another."""
+    bundle = open_bundle(GOLDENS / f"{name}.keras", complete=False)
+    infos, text, seed = dict(bundle.tensors.infos), json.dumps(bundle.config), random.Random(7)
+    paths = [path for path in places(json.loads(text)) if path]
+    for _ in range(300):
+        config = inner = json.loads(text)
+        *outer, last = seed.choice(paths)
+        for key in outer:
+            inner = inner[key]
+        inner[last] = seed.choice(WEIRD)
+        try:
+            keras_graph(config, infos)
+        except FairwayError as error:
+            assert len(str(error)) < 500
 
 
 def test_an_archive_is_known_by_its_entries(tmp_path):

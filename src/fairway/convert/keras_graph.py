@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fairway.convert.keras_layers import LAYERS
-from fairway.convert.keras_values import Layer, Net, Value
+from fairway.convert.keras_values import MOST, Layer, Net, Value
 from fairway.convert.onnx_graph import GraphBuilder
 from fairway.errors import FormatError, UnsupportedError
 from fairway.formats.bundle import TensorInfo
@@ -94,7 +94,13 @@ def _applied(net: Net, layer: Layer, inputs: list[Value], depth: int) -> list[Va
             f"Layer {layer.name[:60]!r} is a {str(registered or layer.kind)[:60]}, which is not converted.",
             hint="Code of a file is never run. Replace the layer, or let Keras write ONNX: model.export.",
         )
-    return [make(net, layer, inputs)]
+    try:
+        return [make(net, layer, inputs)]
+    except (IndexError, ValueError):  # more or fewer sizes, axes or inputs than such a layer has
+        shapes = ", ".join(str(each.shape) for each in inputs)
+        raise FormatError(
+            f"Layer {layer.name[:60]!r} ({layer.kind[:40]}) does not fit what it reads: {shapes[:120]}."
+        ) from None
 
 
 def _input(net: Net, layer: Layer) -> Value:
@@ -105,7 +111,9 @@ def _input(net: Net, layer: Layer) -> Value:
 
 
 def _port(net: Net, name: str, kind: str, shape: Sequence[Any]) -> Value:
-    sizes = tuple(each if isinstance(each, int) else None for each in shape)
+    sizes = tuple(each if type(each) is int and 0 < each < MOST else None for each in shape)
+    if not sizes or any(each is not None and size is None for each, size in zip(shape, sizes, strict=True)):
+        raise FormatError(f"Input {name[:60]!r} of the Keras config has the shape {repr(shape)[:60]}.")
     stored = INPUT_TYPES[kind]
     net.graph.input(name, stored, _named(sizes, name))
     if stored == "U8":
@@ -152,28 +160,48 @@ def _functional(
     waiting = [
         (layer, number, _tensors(use))
         for layer in layers
-        for number, use in enumerate(layer.row.get("inbound_nodes") or ())
+        for number, use in enumerate(_list(layer.row.get("inbound_nodes")))
         if layer.kind != "InputLayer"
     ]
     while waiting:
-        ready = [each for each in waiting if all(reference in made for reference in each[2])]
-        if not ready:
-            raise FormatError(
-                f"Layer {waiting[0][0].name[:60]!r} of the Keras config reads what nobody makes."
-            )
-        for layer, number, references in ready:
+        later = []
+        for layer, number, references in waiting:
+            if not all(reference in made for reference in references):
+                later.append((layer, number, references))
+                continue
             outputs = _applied(net, layer, [made[reference] for reference in references], depth)
             made |= {(layer.name, number, place): value for place, value in enumerate(outputs)}
-        waiting = [each for each in waiting if each not in ready]
-    return [made[reference] for reference in _references(config.get("output_layers"))]
+        if len(later) == len(waiting):
+            raise FormatError(f"Layer {later[0][0].name[:60]!r} of the Keras config reads what nobody makes.")
+        waiting = later
+    ends = _references(config.get("output_layers"))
+    if not ends or any(reference not in made for reference in ends):
+        raise FormatError("The Keras config names an output that nobody makes.")
+    return [made[reference] for reference in ends]
+
+
+def _list(value: Any) -> list[Any]:  # noqa: ANN401 (JSON)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise FormatError(f"The Keras config has {repr(value)[:40]} where a list belongs.")
+    return value
+
+
+def _object(value: Any) -> dict[str, Any]:  # noqa: ANN401 (JSON)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise FormatError(f"The Keras config has {repr(value)[:40]} where an object belongs.")
+    return value
 
 
 def _references(value: Any) -> list[Reference]:  # noqa: ANN401 (JSON)
     """One, a list or a table of them: ["name", 0, 0]."""
     if isinstance(value, dict):
         return [each for inner in value.values() for each in _references(inner)]
-    if isinstance(value, list) and len(value) == 3 and isinstance(value[0], str):
-        return [(value[0], int(value[1]), int(value[2]))]
+    if isinstance(value, list) and [type(each) for each in value] == [str, int, int]:
+        return [(value[0], value[1], value[2])]
     if isinstance(value, list):
         return [each for inner in value for each in _references(inner)]
     raise FormatError("The Keras config names no inputs or outputs.")
@@ -182,19 +210,20 @@ def _references(value: Any) -> list[Reference]:  # noqa: ANN401 (JSON)
 def _tensors(use: Any) -> list[Reference]:  # noqa: ANN401 (JSON)
     """What one use of a layer reads, in order."""
     found: list[Reference] = []
-    for key, value in (use.get("kwargs") or {}).items():
+    use = _object(use)
+    for key, value in _object(use.get("kwargs")).items():
         if _references_in(value):
             raise UnsupportedError(
                 f"A Keras layer is given a tensor as {key[:40]!r}, which is not converted."
             )
-    for argument in use.get("args") or ():
+    for argument in _list(use.get("args")):
         found += _references_in(argument)
     return found
 
 
 def _references_in(value: Any) -> list[Reference]:  # noqa: ANN401 (JSON)
     if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
-        return _references(value["config"]["keras_history"])
+        return _references(_object(value.get("config")).get("keras_history"))
     if isinstance(value, list):
         return [each for inner in value for each in _references_in(inner)]
     return []

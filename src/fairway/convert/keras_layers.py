@@ -12,7 +12,7 @@ from functools import partial
 from math import prod
 from typing import Any, TypeAlias
 
-from fairway.convert.keras_values import Layer, Net, Shape, Value
+from fairway.convert.keras_values import Layer, Net, Shape, Value, are_whole
 from fairway.convert.onnx_parts import HIDDEN
 from fairway.errors import FormatError
 
@@ -270,7 +270,7 @@ def _flatten(net: Net, layer: Layer, inputs: list[Value]) -> Value:
 def _reshape(net: Net, layer: Layer, inputs: list[Value]) -> Value:
     x = _one(net, layer, inputs)
     target = layer.config.get("target_shape")
-    if not isinstance(target, list) or not all(type(each) is int for each in target):
+    if not isinstance(target, list) or not are_whole(target, least=-1):
         raise layer.wrong("target_shape")
     rest, known = x.shape[1:], prod(each for each in target if each > 0)
     whole = None if None in rest else prod(each for each in rest if each is not None) // max(1, known)
@@ -289,8 +289,10 @@ def _padded(net: Net, layer: Layer, inputs: list[Value], dims: int) -> Value:
     x, value = _one(net, layer, inputs), layer.config.get("padding", 1)
     value = [value] * dims if isinstance(value, int) else value
     value = [value] if dims == 1 and isinstance(value, list) and len(value) == 2 else value
+    if not isinstance(value, list) or len(value) != dims:
+        raise layer.wrong("padding")
     pairs = [[each, each] if isinstance(each, int) else each for each in value]
-    if len(pairs) != dims or not all(len(each) == 2 for each in pairs):
+    if not all(isinstance(each, list) and len(each) == 2 and are_whole(each, least=0) for each in pairs):
         raise layer.wrong("padding")
     first = 2 if layer.config.get("data_format") == "channels_first" else 1
     around = [[0, 0]] * first + pairs + [[0, 0]] * (len(x.shape) - first - dims)

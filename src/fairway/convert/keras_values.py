@@ -15,6 +15,15 @@ from fairway.formats.onnx_schema import NUMBERS
 Shape = tuple[int | None, ...]
 
 
+MOST = 1 << 31
+"""No size, and no setting, is that large."""
+
+
+def are_whole(values: list[Any], least: int) -> bool:
+    """Whether all are whole numbers of a sensible size."""
+    return all(type(each) is int and least <= each < MOST for each in values)
+
+
 @dataclass(frozen=True)
 class Value:
     """A value of the graph; None is a size that is known when it runs."""
@@ -39,13 +48,13 @@ class Layer:
         """A setting of `count` whole numbers, which may be written as one."""
         value = self.config.get(key, 1)
         found = [value] * count if isinstance(value, int) else value
-        if not isinstance(found, list) or len(found) != count or not all(type(n) is int for n in found):
+        if not isinstance(found, list) or len(found) != count or not are_whole(found, least=1):
             raise self.wrong(key)
         return found
 
     def number(self, key: str, default: float) -> float:
         value = self.config.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -MOST < value < MOST:
             raise self.wrong(key)
         return float(value)
 

@@ -6,6 +6,7 @@ run whatever it says and is never opened. The rule: the graph predicts what scik
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,10 @@ LEAST_ALIKE, MAX_DIFFERENCE = 0.99, 1e-3
 """Share of the same classes (a row at a threshold may fall on either side of it in float32); of numbers,
 relative to the largest above 1."""
 MAX_DEPTH = 30
+BROKEN = (
+    zipfile.BadZipFile, ValueError, TypeError, LookupError, OSError, AttributeError, ImportError, RuntimeError,
+)  # fmt: skip
+"""What skops makes of an archive that does not fit together."""
 
 
 def skops_to_onnx(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
@@ -65,7 +70,7 @@ def load(path: Path) -> Any:  # noqa: ANN401 (an estimator)
                 hint="In a process of your own, skl2onnx.to_onnx(model, rows) makes ONNX of it.",
             )
         model = skops.load(path, trusted=[TREE])
-    except (ValueError, TypeError, KeyError, OSError, AttributeError, ImportError, RuntimeError) as error:
+    except BROKEN as error:
         raise FormatError(f"{path} is no skops file that can be read: {str(error)[:160]}.") from None
     for tree in _trees(model, 0):
         _check_tree(tree, path)

@@ -5,7 +5,10 @@ The rule: the IR is published only if OpenVINO itself computes with it what the 
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +117,11 @@ class WriteIr:
     def compressed(self, model: Any) -> Any:  # noqa: ANN401 (OpenVINO's own)
         """Linear layers in `type`; with INT4 the embedding and the head in INT8."""
         nncf = library("nncf", "openvino")
+        nncf.set_log_level(logging.WARNING)
+        with redirect_stdout(sys.stderr):  # its progress; what is printed is this program's own
+            return self._rounded(nncf, model)
+
+    def _rounded(self, nncf: Any, model: Any) -> Any:  # noqa: ANN401
         if self.type == "INT8":
             return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
         adjusted = nncf.AdvancedCompressionParameters(

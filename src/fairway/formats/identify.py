@@ -51,6 +51,7 @@ HINTS = {
     "lfs": "Run `git lfs pull` in its repository, or download the file from the hub.",
     "onnx": "fairway inspect shows it, fairway convert makes OpenVINO's IR of it; running takes its source.",
     "keras": "fairway convert MODEL --to onnx makes a graph of it, for ONNX Runtime and OpenVINO.",
+    "hdf5": "Where you trust it, load it with Keras and save it as .keras, which fairway convert reads.",
     "skops": "fairway convert MODEL --to onnx makes a graph of it, for ONNX Runtime.",
     "torchscript": "Where you trust it, load it with torch.jit.load and write it with torch.onnx.export.",
     "openvino": "fairway inspect shows it; converting and running take the model it was exported from.",

@@ -83,6 +83,9 @@ class _Graphs:
         weights = {tensor.get("name", "") for tensor in message.get("initializers", ())}
         inputs = [self._port(each) for each in message.get("inputs", ()) if each.get("name") not in weights]
         outputs = [self._port(each) for each in message.get("outputs", ())]
+        self._num_nodes += len(message.get("nodes", ()))
+        if self._num_nodes > MAX_NODES:
+            raise self._reader.error(f"has more than {MAX_NODES:,} nodes")
         nodes = [self._node(each, scope, index) for index, each in enumerate(message.get("nodes", ()))]
         return Graph(message.get("name", ""), tuple(nodes), tuple(inputs), tuple(outputs))
 
@@ -92,16 +95,14 @@ class _Graphs:
         self._gatherer.add(name, message)
 
     def _node(self, message: Message, scope: str, index: int) -> Node:
-        self._num_nodes += 1
-        if self._num_nodes > MAX_NODES:
-            raise self._reader.error(f"has more than {MAX_NODES:,} nodes")
-        name, op = message.get("name", ""), message.get("op", "")
+        get = message.get
+        name, op = get("name", ""), get("op", "")
         if not op:
             raise self._reader.error(f"has a node {name[:80]!r} that names no operator")
-        values = tuple(message.get("inputs", ())), tuple(message.get("outputs", ()))
-        domain = _domain(message.get("domain", ""))
+        inputs, outputs = tuple(get("inputs", ())), tuple(get("outputs", ()))
+        domain = _domain(message["domain"]) if "domain" in message else ""
         if "attributes" not in message:
-            return Node(op, name, *values, domain)
+            return Node(op, name, inputs, outputs, domain)
         attributes: dict[str, Message] = {}
         graphs: dict[str, Graph] = {}
         for each in message["attributes"]:
@@ -110,7 +111,7 @@ class _Graphs:
                 self._inside(each, key, f"{scope}{name or f'{op} {index}'}/", graphs)
             if "g" not in each and "graphs" not in each:
                 attributes[key] = each
-        return Node(op, name, *values, domain, _Attributes(attributes, self._reader), graphs)
+        return Node(op, name, inputs, outputs, domain, _Attributes(attributes, self._reader), graphs)
 
     def _inside(self, message: Message, key: str, place: str, graphs: dict[str, Graph]) -> None:
         """The graphs and tensors of an attribute."""

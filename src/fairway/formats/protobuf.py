@@ -38,14 +38,14 @@ class Field:
 
 
 Schema: TypeAlias = Mapping[str, Mapping[int, Field]]
-Data: TypeAlias = mmap.mmap | bytes | memoryview
+Data: TypeAlias = mmap.mmap | bytes
 WIRE = {"int": VARINT, "float": FIXED32}
 SIGN = 1 << 63
 RARE = ("", False, "")
 """In place of a field that is none of the common ones."""
 CUT_OUT = 1 << 16
 """Bytes of a message that are taken out of a mapped file to be read: it is twice as fast."""
-REPEATED, MAX_SEEN = 64, 4096
+REPEATED, MAX_SEEN = 40, 4096
 """Bytes of messages that tend to repeat, attributes above all, and how many of them are kept."""
 
 
@@ -62,7 +62,8 @@ class Reader:
 
     def message(self, kind: str, span: Span) -> Message:
         """The fields of the message that lies there; lists for those that may be many."""
-        return self._message(kind, self.source.data, 0, span, 0)
+        data = self.source.data
+        return self._message(kind, bytes(data) if isinstance(data, memoryview) else data, 0, span, 0)
 
     def error(self, problem: str) -> FormatError:
         return FormatError(f"{self.source.path} {problem}.", hint=HINT)
@@ -85,17 +86,15 @@ class Reader:
                     position = self._rare(kind, found, data, base, (position, end), depth)
                     left = self._left
                     continue
-                size = data[position + 1] if position + 1 < end else 0x80
-                position += 2
+                start = position + 2
+                size = data[start - 1] if start <= end else 0x80
                 if size > 0x7F:
-                    size, position = self._varint(data, base, position - 1, end)
-                start = position
-                if sort != "int":
-                    position += size
-                    if position > end:
-                        raise self._cut_short(size, base + start, end - start)
+                    size, start = self._varint(data, base, position + 1, end)
+                position = start if sort == "int" else start + size
+                if position > end:
+                    raise self._cut_short(size, base + start, end - start)
                 if sort == "text" and size <= MAX_TEXT_BYTES:
-                    value: Any = str(data[start:position], "utf-8")
+                    value: Any = data[start:position].decode()
                 elif sort == "int":
                     value = size if size < SIGN else size - 2 * SIGN
                 elif sort in ("span", "text"):
@@ -120,7 +119,7 @@ class Reader:
         begin, end = span
         if end - begin > CUT_OUT or (end - begin > REPEATED and isinstance(data, bytes)):
             return self._message(kind, data, base, span, depth)
-        raw = bytes(data[begin:end])
+        raw = data[begin:end]
         if end - begin > REPEATED:
             return self._message(kind, raw, base + begin, (0, len(raw)), depth)
         known = self._seen.get((kind, raw))
@@ -198,7 +197,7 @@ class Reader:
         begin, end = span
         if end - begin > MAX_TEXT_BYTES:
             raise self.error(f"has a name of {end - begin} bytes at byte {base + begin}")
-        return str(data[begin:end], "utf-8")
+        return data[begin:end].decode()
 
     def _packed(self, kind: str, data: Data, base: int, span: Span) -> list[Any]:
         position, end = span

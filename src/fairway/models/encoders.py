@@ -313,7 +313,8 @@ def check_encoder(bundle: Bundle, config: EncoderConfig) -> dict[str, TensorInfo
     """The tensors that are read, by the family's names. Raises `FormatError` for one that does not fit."""
     stored = encoder_names(bundle.tensors.infos, config.family)
     classes = stored.get(f"{config.classes}.weight") if config.head != "states" else None
-    num_classes = bundle.tensors.infos[classes].shape[0] if classes else 0
+    shape = bundle.tensors.infos[classes].shape if classes else ()
+    num_classes = shape[0] if shape else 0
     found: dict[str, TensorInfo] = {}
     for name, shape in encoder_shapes(config, num_classes).items():
         if name not in stored:
