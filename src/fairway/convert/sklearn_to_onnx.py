@@ -35,7 +35,8 @@ LEAST_ALIKE, MAX_DIFFERENCE = 0.99, 1e-3
 relative to the largest above 1."""
 MAX_DEPTH = 30
 BROKEN = (
-    zipfile.BadZipFile, ValueError, TypeError, LookupError, OSError, AttributeError, ImportError, RuntimeError,
+    zipfile.BadZipFile, ValueError, TypeError, LookupError, OSError, AttributeError, ImportError,
+    RuntimeError,
 )  # fmt: skip
 """What skops makes of an archive that does not fit together."""
 
