@@ -131,12 +131,3 @@ def test_pickles_are_refused_with_the_way_out(tmp_path, monkeypatch):
         converted(tmp_path / "model.pkl", "onnx", tmp_path / "out")
     assert "skops.io.dump" in caught.value.hint
     assert not (tmp_path / "touched").exists()
-
-
-def test_torchscript_is_a_program_and_stays_closed(tmp_path):
-    with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
-        for name in ("data.pkl", "code/__torch__/module.py", "constants.pkl", "data/0"):
-            archive.writestr(f"model/{name}", b"x")
-    with pytest.raises(UnsupportedError, match="a TorchScript program, which is not opened") as caught:
-        converted(tmp_path / "model.pt", "onnx", tmp_path / "out")
-    assert "torch.onnx.export" in caught.value.hint

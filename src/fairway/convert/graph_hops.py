@@ -117,6 +117,15 @@ def keras_to_openvino(bundle: Bundle, settings: ConvertSettings, target: Path) -
     return replace(conversion, settings={"type": wanted}, finish=finish)
 
 
+def script_to_graph(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:  # noqa: ARG001
+    """Always refused: tracing a program is running it."""
+    raise UnsupportedError(
+        f"{bundle.path} is a TorchScript program: making a graph of it would run it. Nothing was executed.",
+        hint="Where you trust it, load it with torch.jit.load and write it with torch.onnx.export; "
+        "its tensors alone are read: --to safetensors --weights-only.",
+    )
+
+
 def onnx_to_openvino(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
     """The file and those beside it that it names are laid where OpenVINO reads them."""
     if bundle.path.is_dir():

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fairway.convert.from_gguf import gguf_to_folder, gguf_to_gguf
-from fairway.convert.graph_hops import keras_to_onnx, keras_to_openvino, onnx_to_openvino
+from fairway.convert.graph_hops import (
+    keras_to_onnx,
+    keras_to_openvino,
+    onnx_to_openvino,
+    script_to_graph,
+)
 from fairway.convert.job import Conversion
 from fairway.convert.merge_lora import with_adapters
 from fairway.convert.modelfile import to_modelfile
@@ -83,6 +88,9 @@ HOPS = (
     Hop(("keras",), "onnx", is_folder=True, prepare=keras_to_onnx),
     Hop(("keras",), "openvino", is_folder=True, prepare=keras_to_openvino),
     Hop(("skops",), "onnx", is_folder=True, prepare=skops_to_onnx),
+    Hop(("torchscript",), "safetensors", is_folder=True, prepare=_folder_to_safetensors),
+    Hop(("torchscript",), "onnx", is_folder=True, prepare=script_to_graph),
+    Hop(("torchscript",), "openvino", is_folder=True, prepare=script_to_graph),
     Hop(("onnx",), "openvino", is_folder=True, prepare=onnx_to_openvino),
     Hop(("gguf",), "safetensors", is_folder=True, prepare=gguf_to_folder),
     Hop(("gguf",), "gguf", is_folder=False, prepare=gguf_to_gguf),

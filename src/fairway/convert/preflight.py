@@ -36,7 +36,8 @@ def check_source(bundle: Bundle, settings: ConvertSettings) -> None:
             f"{bundle.path} cannot become a model here. {bundle.warnings[0]}",
             hint="--weights-only converts its tensors alone.",
         )
-    missing = [] if bundle.container in GRAPHS else missing_parts(bundle)
+    is_program = bundle.container == "torchscript" and settings.to != "safetensors"  # refused by its hop
+    missing = [] if bundle.container in GRAPHS or is_program else missing_parts(bundle)
     if missing and not settings.weights_only:
         error = missing[0].error(bundle)
         raise FormatError(error.message, hint=f"{error.hint} --weights-only converts the tensors alone.")

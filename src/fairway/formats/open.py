@@ -30,7 +30,7 @@ from fairway.formats.shards import INDEX_SUFFIXES, open_shards
 from fairway.formats.sidecars import Sidecars
 from fairway.formats.skops import skops_bundle
 from fairway.formats.source import file_digest, unreadable
-from fairway.formats.torch_checkpoint import open_torch
+from fairway.formats.torch_checkpoint import open_script, open_torch
 
 ONNX_NAME = "model.onnx"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -167,10 +167,20 @@ def _graph_file(path: Path) -> Bundle:
     return replace(bundle, path=path, name=path.stem, container="onnx", config=config, tokenizer=None)
 
 
+def _script(path: Path) -> Bundle:
+    """A TorchScript archive's tensors; what it computes is a program."""
+    bundle = _with_sidecars(path.parent, open_script(path))
+    warning = "It is a program: its tensors were read, and nothing of it was executed."
+    return replace(
+        bundle, path=path, name=path.stem, container="torchscript", warnings=(*bundle.warnings, warning)
+    )
+
+
 GRAPHS: Mapping[str, Callable[[Path], Bundle]] = {
     "onnx": _graph_file,
     "keras": keras_bundle,
     "skops": skops_bundle,
+    "torchscript": _script,
 }
 """Models that no prompt can be given to: opened to be shown and converted."""
 
