@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from model_cases import CASES
 from model_folders import converted
-from tiny_models import Session
+from tiny_models import Session, golden
 
 from fairway.convert import graph_runtimes, to_openvino
 from fairway.convert.finish import compare_with_source
+from fairway.convert.openvino_graph import keep_cache_inside, read_weights_as_stored
 from fairway.errors import MissingExtra, ProofFailed, SettingsError
 from fairway.formats.open import open_bundle
 from fairway.formats.openvino_ir import open_openvino
@@ -118,6 +120,26 @@ def test_ir_in_float32_gives_the_greedy_tokens(shared, tmp_path):
     model = StatefulOpenVino(tmp_path / "ir" / "openvino_model.xml")
     wanted = answer["greedy_ids"]
     assert greedy_with_state(model, answer["prompt_ids"], len(wanted)) == wanted
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_family_keeps_its_cache_inside(name, tmp_path):
+    """In two parts through the state, and greedily, as transformers recorded it."""
+    openvino = pytest.importorskip("openvino")
+    from onnx_models import write_onnx
+    from onnx_runners import StatefulOpenVino, greedy_with_state
+
+    model = openvino.Core().read_model(str(write_onnx(tmp_path, name)))
+    read_weights_as_stored(model)
+    keep_cache_inside(model)
+    openvino.save_model(model, str(tmp_path / "ir.xml"), compress_to_fp16=False)
+    answer, ir = golden(name), StatefulOpenVino(tmp_path / "ir.xml")
+    tokens = np.array([answer.tokens])
+    logits = np.concatenate([ir(tokens[:, :19]), ir(tokens[:, 19:])], axis=1)[0]
+    limit = 1e-3 * max(1.0, float(np.abs(answer.logits).max()))
+    assert np.abs(logits - answer.logits).max() < limit
+    if answer.greedy:
+        assert greedy_with_state(ir, answer.tokens[: answer.num_prompt], len(answer.tokens)) == answer.tokens
 
 
 def test_sequences_of_a_batch_change_places(model, tmp_path):
