@@ -17,7 +17,7 @@ from fairway.convert.keras_layers import LAYERS
 from fairway.errors import FairwayError, FormatError, UnsupportedError
 from fairway.formats.identify import identify
 from fairway.formats.onnx import open_onnx
-from fairway.formats.open import ONNX_NAME, open_bundle
+from fairway.formats.open import ONNX_NAME, obstacle, open_bundle
 
 GOLDENS = Path(__file__).parent / "goldens" / "keras"
 CASES = sorted(path.stem for path in GOLDENS.glob("*.npz"))
@@ -200,6 +200,12 @@ def test_an_archive_is_known_by_its_entries(tmp_path):
     assert (kind.format, kind.words) == ("keras", "a Keras model")
     bundle = open_bundle(GOLDENS / "cnn.keras", complete=False)
     assert (bundle.container, len(bundle.tensors.infos)) == ("keras", 13)
+
+
+def test_it_says_that_it_answers_no_prompt():
+    reason = obstacle(open_bundle(GOLDENS / "cnn.keras", complete=False))
+    assert reason.message.endswith("cnn.keras is a Keras model: it answers no prompt.")
+    assert "--to onnx" in reason.hint
 
 
 def test_every_layer_of_the_table_is_in_a_recorded_model():

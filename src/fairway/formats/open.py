@@ -14,7 +14,7 @@ from fairway.errors import FairwayError, FormatError, ModelNotFound, Unsupported
 from fairway.formats.bundle import Bundle, FileTensors, TensorInfo
 from fairway.formats.completeness import missing_parts
 from fairway.formats.gguf_types import BY_NAME
-from fairway.formats.identify import ENGINE, ENGINES, Kind, identify
+from fairway.formats.identify import ENGINE, ENGINES, HINTS, Kind, identify
 from fairway.formats.keras import keras_bundle
 from fairway.formats.licence import folder_licence
 from fairway.formats.lineage import Lineage, read_lineage
@@ -225,6 +225,11 @@ def obstacle(bundle: Bundle) -> FairwayError | None:
         return UnsupportedError(
             f"The Modelfile puts the adapter {bundle.preset.adapters[0].name} on {bundle.path}.",
             hint="fairway run and up merge it when they load the model.",
+        )
+    if bundle.container in GRAPHS and bundle.path.is_file():
+        kind = identify(bundle.path)
+        return UnsupportedError(
+            f"{bundle.path} is {kind.words}: it answers no prompt.", hint=HINTS[kind.format]
         )
     if _is_adapter(bundle):
         return UnsupportedError(
