@@ -29,8 +29,8 @@ from fairway.convert.prove import gather
 from fairway.convert.publish import Published, publish
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.sidecars import copied_sidecars
-from fairway.convert.to_coreml import to_coreml
 from fairway.convert.sklearn_to_onnx import skops_to_onnx
+from fairway.convert.to_coreml import to_coreml
 from fairway.convert.to_gguf import huggingface_to_gguf
 from fairway.convert.to_mlx import to_mlx, without_quantization
 from fairway.convert.to_openvino import to_onnx, to_openvino
