@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 ERF = np.vectorize(math.erf, otypes=[np.float32])
-TYPES = {1: np.float32, 9: np.bool_}
+TYPES = {1: np.float32, 7: np.int64, 9: np.bool_}
 
 
 def reshaped(x, shape):
@@ -45,6 +45,13 @@ OPERATORS = {
     "Range": lambda begin, end, step: np.arange(int(begin), int(end), int(step), dtype=np.int64),
     "Cast": lambda x, to: x.astype(TYPES[to]),
     "ReduceMean": lambda x, axes, keepdims: x.mean(tuple(axes), keepdims=bool(keepdims)),
+    "Max": np.maximum,
+    "Equal": np.equal,
+    "Not": np.logical_not,
+    "CumSum": lambda x, axis: np.cumsum(x, int(axis)),
+    "ReduceSum": lambda x, axes, keepdims: x.sum(tuple(axes), keepdims=bool(keepdims)),
+    "ReduceMax": lambda x, axes, keepdims: x.max(tuple(axes), keepdims=bool(keepdims)),
+    "ReduceMin": lambda x, axes, keepdims: x.min(tuple(axes), keepdims=bool(keepdims)),
     "Softmax": softmax,
     "LayerNormalization": layer_norm,
 }  # fmt: skip

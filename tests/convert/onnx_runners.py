@@ -36,6 +36,44 @@ class OpenVino:
         return {name: found[each] for each in self.model.outputs for name in each.names}
 
 
+class StatefulOpenVino:
+    """An IR whose cache is inside: tokens go in as they come, until the next text begins."""
+
+    def __init__(self, path):
+        import openvino
+
+        exact = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+        self.request = openvino.Core().compile_model(str(path), "CPU", exact).create_infer_request()
+        self.length = 0
+
+    def begin(self):
+        self.request.reset_state()
+        self.length = 0
+
+    def __call__(self, ids, order=None):
+        """Logits [batch, sequence, vocabulary] of the tokens that come next, `ids` [batch, sequence]."""
+        batch, count = ids.shape
+        places = np.arange(self.length, self.length + count)
+        self.length += count
+        feeds = {
+            "input_ids": ids,
+            "attention_mask": np.ones((batch, self.length), np.int64),
+            "position_ids": np.tile(places, (batch, 1)),
+            "beam_idx": np.arange(batch, dtype=np.int32) if order is None else np.array(order, np.int32),
+        }
+        return np.array(self.request.infer(feeds)["logits"])
+
+
+def greedy_with_state(model, prompt, count):
+    model.begin()
+    tokens = list(prompt)
+    logits = model(np.array([tokens]))
+    while len(tokens) < count:
+        tokens.append(int(logits[0, -1].argmax()))
+        logits = model(np.array([tokens[-1:]]))
+    return tokens
+
+
 def step(model, ids, past=None, mask=None, positions=None):
     """Logits [batch, sequence, vocabulary] and the cache after them; `ids` [batch, sequence]."""
     batch, count = ids.shape

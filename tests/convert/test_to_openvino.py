@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from model_cases import CASES
 from model_folders import converted
-from tiny_models import Session
+from tiny_models import Session, golden
 
 from fairway.convert import graph_runtimes, to_openvino
 from fairway.convert.finish import compare_with_source
+from fairway.convert.openvino_graph import keep_cache_inside, read_weights_as_stored
 from fairway.errors import MissingExtra, ProofFailed, SettingsError
 from fairway.formats.open import open_bundle
 from fairway.formats.openvino_ir import open_openvino
@@ -33,7 +35,7 @@ class Ours:
 @pytest.fixture
 def runtime(monkeypatch):
     monkeypatch.setattr(to_openvino, "is_installed", lambda name: True)
-    monkeypatch.setattr(to_openvino, "_version", lambda name: "1.0")
+    monkeypatch.setattr(to_openvino, "version", lambda name: "1.0")
     monkeypatch.setattr(to_openvino, "OnnxRuntime", Ours)
     return Ours
 
@@ -103,25 +105,65 @@ def test_real_models_become_ir(shared, tmp_path, wanted):
     assert not any("onnx" in name for name in names)
     found = open_openvino(tmp_path / "ir" / "openvino_model.xml")
     assert next(iter(found.types)) == WANTED[wanted]
-    assert [port.name for port in found.graph.inputs][:3] == ["input_ids", "attention_mask", "position_ids"]
+    names = [port.name for port in found.graph.inputs]
+    assert names == ["input_ids", "attention_mask", "position_ids", "beam_idx"]
     assert "openvino" in json.loads((tmp_path / "ir" / "fairway.json").read_text())["steps"][0]["tools"]
 
 
 def test_ir_in_float32_gives_the_greedy_tokens(shared, tmp_path):
     pytest.importorskip("openvino")
-    from onnx_runners import OpenVino, greedy
+    from onnx_runners import StatefulOpenVino, greedy_with_state
 
     source = shared / "models" / "stories260k"
     converted(source, "openvino", tmp_path / "ir", type="F32")
     answer = json.loads((source / "golden.json").read_text())
-    model = OpenVino(tmp_path / "ir" / "openvino_model.xml")
-    assert greedy(model, answer["prompt_ids"], len(answer["greedy_ids"])) == answer["greedy_ids"]
+    model = StatefulOpenVino(tmp_path / "ir" / "openvino_model.xml")
+    wanted = answer["greedy_ids"]
+    assert greedy_with_state(model, answer["prompt_ids"], len(wanted)) == wanted
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_family_keeps_its_cache_inside(name, tmp_path):
+    """In two parts through the state, and greedily, as transformers recorded it."""
+    openvino = pytest.importorskip("openvino")
+    from onnx_models import write_onnx
+    from onnx_runners import StatefulOpenVino, greedy_with_state
+
+    model = openvino.Core().read_model(str(write_onnx(tmp_path, name)))
+    read_weights_as_stored(model)
+    keep_cache_inside(model)
+    openvino.save_model(model, str(tmp_path / "ir.xml"), compress_to_fp16=False)
+    answer, ir = golden(name), StatefulOpenVino(tmp_path / "ir.xml")
+    tokens = np.array([answer.tokens])
+    logits = np.concatenate([ir(tokens[:, :19]), ir(tokens[:, 19:])], axis=1)[0]
+    limit = 1e-3 * max(1.0, float(np.abs(answer.logits).max()))
+    assert np.abs(logits - answer.logits).max() < limit
+    if answer.greedy:
+        assert greedy_with_state(ir, answer.tokens[: answer.num_prompt], len(answer.tokens)) == answer.tokens
+
+
+def test_sequences_of_a_batch_change_places(model, tmp_path):
+    """What beam search does: `beam_idx` says whose past each one continues."""
+    pytest.importorskip("openvino")
+    from onnx_runners import StatefulOpenVino
+
+    converted(model, "openvino", tmp_path / "ir", type="F32")
+    ir = StatefulOpenVino(tmp_path / "ir" / "openvino_model.xml")
+    first, second, last = [3, 1, 4, 1], [5, 9, 2, 6], [7]
+    alone = []
+    for text in (first, second):
+        ir.begin()
+        alone.append(ir(np.array([text + last]))[0, -1])
+    ir.begin()
+    ir(np.array([first, second]))
+    together = ir(np.array([last, last]), order=[1, 0])[:, -1]
+    np.testing.assert_allclose(together, alone[::-1], atol=1e-4)
 
 
 def test_matrices_that_stayed_floats_are_no_quantised_model(shared, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
     pytest.importorskip("nncf")
-    monkeypatch.setattr(to_openvino, "_fold", lambda model: None)
+    monkeypatch.setattr(to_openvino, "read_weights_as_stored", lambda model: None)
     with pytest.raises(ProofFailed, match="of the matrices in low bits"):
         converted(shared / "models" / "babyllama", "openvino", tmp_path / "ir", type="INT8")
     assert not (tmp_path / "ir").exists()

@@ -6,6 +6,7 @@ Needs ONNX Runtime or OpenVINO; skipped where they or the models are not at hand
 import base64
 import gzip
 import json
+import wave
 
 import numpy as np
 import pytest
@@ -78,6 +79,37 @@ def test_magika_gives_all_129_reference_predictions(shared, rewritten, runtime):
         is_close = abs(float(scores[0, best]) - each["prediction"]["score"]) < 1e-3
         right += labels[best] == each["prediction"]["dl"] and is_close
     assert (right, len(examples)) == (129, 129)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("digit", [0, 3, 5, 7])
+def test_mnist_reads_the_digits_that_come_with_it(shared, rewritten, runtime, digit):
+    image = pytest.importorskip("PIL.Image").open(shared / "models" / "mnist" / f"{digit}.jpg")
+    pixels = np.asarray(image.convert("L"), np.float32)[None, None] / 255
+    [scores] = RUNTIMES[runtime](rewritten("mnist/opt-mnist.onnx"))({"Input3": pixels})
+    assert scores[0].argmax() == digit
+
+
+SPEECH = ((0.29, 2.21), (3.30, 3.77), (4.00, 4.35), (5.38, 7.65), (8.16, 10.59))
+"""Seconds in which whisper.cpp's page on voice activity hears speech in its sample, with this same model."""
+STEP, BEFORE, RATE = 512, 64, 16_000
+
+
+def test_silero_hears_the_speech_that_is_published(shared, rewritten):
+    run = in_onnx_runtime(rewritten("silero-vad/silero_vad_16k_op15.onnx"))
+    with wave.open(str(shared / "models" / "silero-vad" / "jfk.wav")) as file:
+        assert file.getframerate() == RATE
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
+    samples = np.concatenate([np.zeros(BEFORE, np.float32), samples])
+    state, is_speech = np.zeros((2, 1, 128), np.float32), []
+    for begin in range(0, len(samples) - BEFORE - STEP + 1, STEP):
+        part = samples[None, begin : begin + BEFORE + STEP]
+        share, state = run({"input": part, "state": state, "sr": np.array(RATE, np.int64)})
+        is_speech.append(share[0, 0] > 0.5)
+    edges = np.flatnonzero(np.diff([0, *is_speech, 0])).reshape(-1, 2) * STEP / RATE
+    found = [(begin, end) for begin, end in edges if end - begin > 0.25]
+    assert len(found) == len(SPEECH)
+    assert np.abs(np.array(found) - SPEECH).max() < 0.1
 
 
 def silero_feeds():

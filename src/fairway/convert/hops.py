@@ -15,6 +15,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fairway.convert.from_gguf import gguf_to_folder, gguf_to_gguf
+from fairway.convert.graph_hops import (
+    keras_to_onnx,
+    keras_to_openvino,
+    onnx_to_openvino,
+    script_to_graph,
+)
 from fairway.convert.job import Conversion
 from fairway.convert.merge_lora import with_adapters
 from fairway.convert.modelfile import to_modelfile
@@ -23,6 +29,7 @@ from fairway.convert.prove import gather
 from fairway.convert.publish import Published, publish
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.sidecars import copied_sidecars
+from fairway.convert.sklearn_to_onnx import skops_to_onnx
 from fairway.convert.to_coreml import to_coreml
 from fairway.convert.to_gguf import huggingface_to_gguf
 from fairway.convert.to_mlx import to_mlx
@@ -75,6 +82,13 @@ HOPS = (
     Hop((*FLOAT_FOLDERS, "gguf"), "onnx", is_folder=True, prepare=to_onnx),
     Hop((*FLOAT_FOLDERS, "gguf"), "openvino", is_folder=True, prepare=to_openvino),
     Hop(FLOAT_FOLDERS, "coreml", is_folder=True, prepare=to_coreml),
+    Hop(("keras",), "onnx", is_folder=True, prepare=keras_to_onnx),
+    Hop(("keras",), "openvino", is_folder=True, prepare=keras_to_openvino),
+    Hop(("skops",), "onnx", is_folder=True, prepare=skops_to_onnx),
+    Hop(("torchscript",), "safetensors", is_folder=True, prepare=_folder_to_safetensors),
+    Hop(("torchscript",), "onnx", is_folder=True, prepare=script_to_graph),
+    Hop(("torchscript",), "openvino", is_folder=True, prepare=script_to_graph),
+    Hop(("onnx",), "openvino", is_folder=True, prepare=onnx_to_openvino),
     Hop(("gguf",), "safetensors", is_folder=True, prepare=gguf_to_folder),
     Hop(("gguf",), "gguf", is_folder=False, prepare=gguf_to_gguf),
     Hop((*FLOAT_FOLDERS, "gguf"), "modelfile", is_folder=True, prepare=to_modelfile),

@@ -7,14 +7,12 @@ what each operation means. Activations are float32 [batch, sequence, width]; key
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-import numpy as np
-
 from fairway.convert.onnx_graph import Drawing, GraphBuilder
 from fairway.convert.onnx_names import NamedMatrix, Values, WeightNames, slice_last
+from fairway.convert.onnx_parts import HIDDEN, activated
 from fairway.errors import InternalError
 from fairway.formats.onnx_schema import NUMBERS
 from fairway.kernels import program as p
@@ -29,8 +27,6 @@ BATCH, SEQUENCE, PAST, TOTAL = (
     "past_sequence_length",
     "total_sequence_length",
 )
-HIDDEN = float(np.finfo(np.float32).min)
-"""The score of a token that is not seen."""
 
 
 def decoder_graph(
@@ -128,11 +124,12 @@ class Decoder(ABC):
                 self._linear(operation)
             case p.Gate():
                 width = operation.out.width
-                gate = self._activated(self._read(operation.x.columns(0, width)), operation.activation)
+                gate = activated(self.graph, self._read(operation.x.columns(0, width)), operation.activation)
                 up = self._read(operation.x.columns(width, width))
                 self._write(operation.out, self.graph.add("Mul", gate, up))
             case p.Activate():
-                self._write(operation.out, self._activated(self._read(operation.x), operation.activation))
+                out = activated(self.graph, self._read(operation.x), operation.activation)
+                self._write(operation.out, out)
             case p.Add():
                 y = self._scaled(self._read(operation.y), operation.scale)
                 self._write(operation.out, self.graph.add("Add", self._read(operation.x), y))
@@ -205,20 +202,6 @@ class Decoder(ABC):
         if not matrix.input_first:
             weight = self.graph.add("Transpose", weight, perm=[1, 0])
         return self.graph.add("MatMul", x, weight)
-
-    def _activated(self, x: str, activation: p.Activation) -> str:
-        add, number = self.graph.add, self.graph.constant
-        match activation:
-            case "relu":
-                return add("Relu", x)
-            case "silu":
-                return add("Mul", x, add("Sigmoid", x))
-            case "gelu":
-                inner = add("Erf", add("Mul", x, number(math.sqrt(0.5))))
-            case "gelu_tanh":
-                cube = add("Mul", add("Mul", add("Mul", x, x), x), number(0.044715))
-                inner = add("Tanh", add("Mul", add("Add", x, cube), number(math.sqrt(2 / math.pi))))
-        return add("Mul", add("Mul", x, number(0.5)), add("Add", inner, number(1.0)))
 
     def _capped(self, x: str, cap: float) -> str:
         number = self.graph.constant(float(cap))

@@ -25,7 +25,7 @@ IR_VERSION = 8
 ALIGNMENT = 4096
 """So that a runtime can map the weights as they lie."""
 KINDS = {"float32": "F32", "int64": "I64"}
-FLOAT, INT, INTS = 1, 2, 7
+FLOAT, INT, STRING, INTS = 1, 2, 3, 7
 """Kinds of attributes."""
 
 
@@ -45,7 +45,9 @@ class GraphBuilder:
     inputs: list[Message] = field(default_factory=list)
     outputs: list[Message] = field(default_factory=list)
 
-    def add(self, op: str, *inputs: str, out: str | None = None, **attributes: float | list[int]) -> str:
+    def add(
+        self, op: str, *inputs: str, out: str | None = None, **attributes: float | str | list[int]
+    ) -> str:
         name = out or f"{op}_{len(self.nodes)}"
         made = [_attribute(key, value) for key, value in attributes.items()]
         node = {"op": op, "name": f"/{name}", "inputs": inputs, "outputs": [name], "attributes": made}
@@ -101,7 +103,9 @@ def weights_layout(weights: Mapping[str, Sized]) -> Layout:
     return Layout(b"", offsets, position)
 
 
-def _attribute(name: str, value: float | list[int]) -> Message:
+def _attribute(name: str, value: float | str | list[int]) -> Message:
+    if isinstance(value, str):
+        return {"name": name, "s": value.encode("utf-8"), "type": STRING}
     if isinstance(value, list):
         return {"name": name, "ints": value, "type": INTS}
     if isinstance(value, int):

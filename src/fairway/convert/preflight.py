@@ -16,13 +16,15 @@ from fairway.errors import DoesNotFit, FormatError, UnsupportedError, UsageError
 from fairway.formats.bundle import Bundle
 from fairway.formats.completeness import missing_parts
 
+GRAPHS = ("keras", "onnx", "skops")
+"""Containers of models that speak no language: a graph and its numbers are all of them."""
 SPARE_BYTES = 16 << 20
 """Left free on the disk."""
 
 
 def check_source(bundle: Bundle, settings: ConvertSettings) -> None:
     """Complete, and with weights."""
-    if not bundle.tensors.infos:
+    if not bundle.tensors.infos and bundle.container not in GRAPHS:
         raise FormatError(
             f"{bundle.path} holds no weights, so there is nothing to convert.", hint="Name the model's file."
         )
@@ -31,7 +33,8 @@ def check_source(bundle: Bundle, settings: ConvertSettings) -> None:
             f"{bundle.path} cannot become a model here. {bundle.warnings[0]}",
             hint="--weights-only converts its tensors alone.",
         )
-    missing = missing_parts(bundle)
+    is_program = bundle.container == "torchscript" and settings.to != "safetensors"  # refused by its hop
+    missing = [] if bundle.container in GRAPHS or is_program else missing_parts(bundle)
     if missing and not settings.weights_only:
         error = missing[0].error(bundle)
         raise FormatError(error.message, hint=f"{error.hint} --weights-only converts the tensors alone.")

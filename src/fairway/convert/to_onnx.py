@@ -1,8 +1,8 @@
 """A Hugging Face folder as ONNX: the graph, its weights beside it, and everything that makes it speak.
 
 Weights keep their names, shapes and types, so each is compared with the source's to the bit; the graph
-computes in float32 whatever they are stored as. The rule: the output is a model of its own, whose tensors
-this engine runs too.
+computes in float32 whatever they are stored as. The rule: the output is a model of its own; the tensors
+of a decoder are run by this engine too.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from fairway.convert.encoder_to_onnx import encoder_jobs
 from fairway.convert.from_gguf import written_sidecars
 from fairway.convert.job import Conversion, OutputFile, TensorJob, job_of
 from fairway.convert.onnx_decoder import decoder_graph, weight_shapes
-from fairway.convert.onnx_graph import weights_layout
+from fairway.convert.onnx_graph import GraphBuilder, weights_layout
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.sidecars import copied_sidecars
 from fairway.convert.to_safetensors import common_type
@@ -21,6 +22,7 @@ from fairway.errors import SettingsError, UnsupportedError
 from fairway.formats.bundle import Bundle
 from fairway.formats.floats import FLOATS
 from fairway.formats.open import ONNX_NAME
+from fairway.models.encoders import is_encoder
 from fairway.models.families import read_config
 from fairway.models.names import check_tensors, stored_names
 from fairway.proof.thresholds import BITS
@@ -29,20 +31,17 @@ DATA_NAME = f"{ONNX_NAME}.data"
 
 
 def huggingface_to_onnx(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
-    """Raises `UnsupportedError` for a family that this engine does not run."""
+    """A decoder or an encoder. Raises `UnsupportedError` for a family that is not known."""
     if settings.type != STORED and settings.type not in FLOATS:
         raise SettingsError(
             f"An ONNX model's weights are floats here, not {settings.type}.",
             hint=f"Choose --type {', '.join(FLOATS).lower()}.",
             param="type",
         )
-    config = read_config(bundle.config, bundle.config_name)
-    shapes = weight_shapes(config)
-    check_tensors(bundle, shapes, tied=config.tied_embeddings)
-    jobs = _jobs(bundle, list(shapes), settings.type)
+    make = encoder_jobs if is_encoder(bundle.config) else _decoder_jobs
+    graph, jobs, notes = make(bundle, settings.type)
     weights = {job.name: job for job in jobs}
     layout = weights_layout(weights)
-    graph = decoder_graph(config, {job.name: job.type for job in jobs})
     model = graph.to_bytes(bundle.name, weights, layout, DATA_NAME)
     return Conversion(
         source=bundle,
@@ -50,7 +49,7 @@ def huggingface_to_onnx(bundle: Bundle, settings: ConvertSettings, target: Path)
         is_folder=True,
         files=(OutputFile(DATA_NAME, layout, tuple(jobs)),),
         sidecars=_beside(bundle, jobs, settings) | {ONNX_NAME: model},
-        notes=_notes(config.max_context, config.rope.type if config.rope else "default"),
+        notes=notes,
     )
 
 
@@ -60,6 +59,15 @@ def _beside(bundle: Bundle, jobs: list[TensorJob], settings: ConvertSettings) ->
     if bundle.container == "gguf":
         return written_sidecars(bundle, common)
     return copied_sidecars(bundle, None if settings.type == STORED else common)
+
+
+def _decoder_jobs(bundle: Bundle, wanted: str) -> tuple[GraphBuilder, list[TensorJob], tuple[str, ...]]:
+    config = read_config(bundle.config, bundle.config_name)
+    shapes = weight_shapes(config)
+    check_tensors(bundle, shapes, tied=config.tied_embeddings)
+    jobs = _jobs(bundle, list(shapes), wanted)
+    graph = decoder_graph(config, {job.name: job.type for job in jobs})
+    return graph, jobs, _notes(config.max_context, config.rope.type if config.rope else "default")
 
 
 def _jobs(bundle: Bundle, names: list[str], wanted: str) -> list[TensorJob]:

@@ -5,21 +5,34 @@ The rule: the IR is published only if OpenVINO itself computes with it what the 
 
 from __future__ import annotations
 
-import importlib
+import logging
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fairway.convert.encoder_check import compare_encoder
 from fairway.convert.finish import compare_with_source
-from fairway.convert.graph_runtimes import OnnxRuntime, OpenVino, is_installed, library
+from fairway.convert.graph_runtimes import (
+    OnnxRuntime,
+    OpenVino,
+    is_installed,
+    library,
+    run_onnx,
+    run_openvino,
+)
 from fairway.convert.job import Conversion
+from fairway.convert.openvino_graph import keep_cache_inside, read_weights_as_stored
+from fairway.convert.openvino_tokenizer import LIBRARIES, write_tokenizers
 from fairway.convert.settings import STORED, ConvertSettings
 from fairway.convert.to_onnx import DATA_NAME, huggingface_to_onnx
 from fairway.errors import SettingsError
 from fairway.formats.bundle import Bundle
 from fairway.formats.open import ONNX_NAME
 from fairway.formats.openvino_ir import open_openvino
+from fairway.models.encoders import is_encoder
 from fairway.models.families import read_config
 from fairway.proof.thresholds import KINDS
 from fairway.proof.verdict import Check
@@ -46,12 +59,15 @@ class ProveOnnx:
         name = "ONNX Runtime"
         if not is_installed("onnxruntime"):
             return Check(name, "not applicable", "not installed, so the graph was not run")
+        path, limits = folder / ONNX_NAME, KINDS[self.kind]
+        if is_encoder(source.config):
+            return compare_encoder(name, source, run_onnx(path), limits)
         config = read_config(source.config, source.config_name)
-        return compare_with_source(name, source, OnnxRuntime(folder / ONNX_NAME, config), KINDS[self.kind])
+        return compare_with_source(name, source, OnnxRuntime(path, config), limits)
 
     @property
     def tools(self) -> Mapping[str, str]:
-        return {"onnxruntime": _version("onnxruntime")} if is_installed("onnxruntime") else {}
+        return {"onnxruntime": version("onnxruntime")} if is_installed("onnxruntime") else {}
 
 
 @dataclass(frozen=True)
@@ -62,17 +78,31 @@ class WriteIr:
     leftovers: tuple[str, ...] = (ONNX_NAME, DATA_NAME)
 
     def run(self, source: Bundle, folder: Path) -> Check:
+        self._write(source, folder)
+        check = self._compared(source, folder)
+        if self.type.startswith("INT"):
+            check = self._covered(check, folder)
+        if is_encoder(source.config):
+            return check
+        return replace(check, figure=f"{check.figure}; {write_tokenizers(folder, source.tokenizer)}")
+
+    def _write(self, source: Bundle, folder: Path) -> None:
+        """OpenVINO's own model ends with this call: its weights are not held beside those that run."""
         openvino = library("openvino", "openvino")
         model = openvino.Core().read_model(str(folder / ONNX_NAME))
-        _fold(model)
+        read_weights_as_stored(model)
+        if not is_encoder(source.config):
+            keep_cache_inside(model)
         if self.type.startswith("INT"):
-            model = self._compressed(model)
+            model = self.compressed(model)
         _name(model)
         openvino.save_model(model, str(folder / IR_NAME), compress_to_fp16=self.type == "F16")
-        config = read_config(source.config, source.config_name)
-        run = OpenVino(folder / IR_NAME, config)
-        check = compare_with_source("OpenVINO", source, run, KINDS[TYPES[self.type]])
-        return self._covered(check, folder) if self.type.startswith("INT") else check
+
+    def _compared(self, source: Bundle, folder: Path) -> Check:
+        path, limits = folder / IR_NAME, KINDS[TYPES[self.type]]
+        if is_encoder(source.config):
+            return compare_encoder("OpenVINO", source, run_openvino(path), limits)
+        return compare_with_source("OpenVINO", source, OpenVino(path), limits)
 
     def _covered(self, check: Check, folder: Path) -> Check:
         """A model that says it is rounded must be: matrices that stayed floats are a failure."""
@@ -85,9 +115,14 @@ class WriteIr:
         is_low = share >= KINDS[TYPES[self.type]].quantised_share
         return replace(check, figure=figure, status=check.status if is_low else "failed")
 
-    def _compressed(self, model: Any) -> Any:  # noqa: ANN401 (OpenVINO's own)
+    def compressed(self, model: Any) -> Any:  # noqa: ANN401 (OpenVINO's own)
         """Linear layers in `type`; with INT4 the embedding and the head in INT8."""
         nncf = library("nncf", "openvino")
+        nncf.set_log_level(logging.WARNING)
+        with redirect_stdout(sys.stderr):  # its progress; what is printed is this program's own
+            return self._rounded(nncf, model)
+
+    def _rounded(self, nncf: Any, model: Any) -> Any:  # noqa: ANN401
         if self.type == "INT8":
             return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
         adjusted = nncf.AdvancedCompressionParameters(
@@ -102,16 +137,9 @@ class WriteIr:
 
     @property
     def tools(self) -> Mapping[str, str]:
-        names = ("openvino", "nncf") if self.type.startswith("INT") else ("openvino",)
-        return {name: _version(name) for name in names}
-
-
-def _fold(model: Any) -> None:  # noqa: ANN401 (OpenVINO's own)
-    """Turns weights round once and for all: NNCF finds only matrices that a product reads directly."""
-    passes = importlib.import_module("openvino.passes")
-    manager = passes.Manager()
-    manager.register_pass(passes.ConstantFolding())
-    manager.run_passes(model)
+        names = ["openvino", *(["nncf"] if self.type.startswith("INT") else [])]
+        names += [name for name in LIBRARIES if is_installed(name)]
+        return {name: version(name) for name in names}
 
 
 def _name(model: Any) -> None:  # noqa: ANN401 (OpenVINO's own)
@@ -122,7 +150,7 @@ def _name(model: Any) -> None:  # noqa: ANN401 (OpenVINO's own)
             operation.set_friendly_name(f"{kind}_{index}")
 
 
-def _version(name: str) -> str:
+def version(name: str) -> str:
     from importlib.metadata import version
 
     return version(name)
@@ -137,6 +165,13 @@ def to_onnx(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversi
 
 def to_openvino(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
     """Raises `MissingExtra` before anything is written where a library is missing."""
+    wanted = ir_type(settings)
+    conversion = huggingface_to_onnx(bundle, replace(settings, type="F32"), target)
+    return replace(conversion, settings={"type": wanted}, finish=WriteIr(wanted))
+
+
+def ir_type(settings: ConvertSettings) -> str:
+    """What the weights become; the libraries for it are there, or `MissingExtra` is raised."""
     wanted = "F16" if settings.type == STORED else settings.type
     if wanted not in TYPES:
         raise SettingsError(
@@ -146,5 +181,4 @@ def to_openvino(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conv
         )
     for name in ("openvino", *(["nncf"] if wanted.startswith("INT") else [])):
         library(name, "openvino")
-    conversion = huggingface_to_onnx(bundle, replace(settings, type="F32"), target)
-    return replace(conversion, settings={"type": wanted}, finish=WriteIr(wanted))
+    return wanted

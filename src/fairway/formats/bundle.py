@@ -139,7 +139,9 @@ class Bundle:
 
     name: str
     path: Path
-    container: Literal["huggingface", "safetensors", "torch", "gguf", "nemo", "onnx"]
+    container: Literal[
+        "huggingface", "safetensors", "torch", "gguf", "nemo", "onnx", "keras", "skops", "torchscript"
+    ]
     config: Mapping[str, Any]
     tensors: Tensors
     tokenizer: TokenizerSource | None

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from fairway.errors import FormatError
 from fairway.formats.bundle import Bundle
 
+WITHOUT_ANSWERS = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet")
+"""Encoders: they give vectors and classes, and no text that could end."""
+
 
 @dataclass(frozen=True)
 class MissingPart:
@@ -30,7 +33,7 @@ def missing_parts(bundle: Bundle) -> list[MissingPart]:
         found.append(_file("config.json", "the weights alone do not say what they compute"))
     if bundle.tokenizer is None:
         found.append(_file("tokenizer.json", "text cannot be turned into tokens"))
-    if not bundle.end_of_text_ids:
+    if not bundle.end_of_text_ids and bundle.config.get("model_type") not in WITHOUT_ANSWERS:
         fix = 'Write "eos_token_id" into the generation_config.json; its page on the hub names it.'
         found.append(MissingPart("end-of-text id", "its answers would never stop", fix))
     return found

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from fairway.formats.bundle import FileTensors
 from fairway.formats.source import Source
@@ -25,9 +27,11 @@ class Port:
     """Outermost first; a name, or "?" without one, where the size is chosen when it runs. None: any rank."""
 
 
-@dataclass(frozen=True)
-class Node:
-    """One operator and the values it reads and makes, by name."""
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Node(NamedTuple):
+    """One operator and the values it reads and makes, by name. A tuple: large graphs have thousands."""
 
     op: str
     name: str
@@ -35,9 +39,9 @@ class Node:
     outputs: tuple[str, ...]
     domain: str = ""
     """"" is the standard's own set of operators."""
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = NOTHING
     """As text for people."""
-    graphs: Mapping[str, Graph] = field(default_factory=dict)
+    graphs: Mapping[str, Graph] = NOTHING
     """Branches and bodies, by the attribute that holds them."""
 
 

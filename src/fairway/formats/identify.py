@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairway.errors import FairwayError, FormatError, UnsupportedError
+from fairway.formats.keras_archive import is_keras
 from fairway.formats.modelfile import looks_like_modelfile
 from fairway.formats.pickle_values import NOT_EXECUTED
 from fairway.formats.source import Source
@@ -48,11 +49,18 @@ SIGNATURES = (
 )
 HINTS = {
     "lfs": "Run `git lfs pull` in its repository, or download the file from the hub.",
-    "onnx": "fairway inspect shows it; converting and running take the model it was exported from.",
+    "onnx": "fairway inspect shows it, fairway convert makes OpenVINO's IR of it; running takes its source.",
+    "keras": "fairway convert MODEL --to onnx makes a graph of it, for ONNX Runtime and OpenVINO.",
+    "hdf5": "Where you trust it, load it with Keras and save it as .keras, which fairway convert reads.",
+    "skops": "fairway convert MODEL --to onnx makes a graph of it, for ONNX Runtime.",
+    "torchscript": "Where you trust it, load it with torch.jit.load and write it with torch.onnx.export.",
     "openvino": "fairway inspect shows it; converting and running take the model it was exported from.",
     "tensorrt": "Use the model it was built from: fairway tensorrt builds an engine again where it runs.",
     "ggml": "Convert the original model to GGUF with a current llama.cpp.",
 }
+SKLEARN_HINT = (
+    "Where you trust it, load it and save it with skops.io.dump: fairway convert reads .skops files."
+)
 CONVERT_HINT = "Convert it to safetensors or GGUF, on a machine where you trust it."
 
 
@@ -73,7 +81,7 @@ class Kind:
             )
         return UnsupportedError(
             f"{path} is {self.words}, which is not opened. {NOT_EXECUTED}",
-            hint=HINTS.get(self.format, CONVERT_HINT),
+            hint=SKLEARN_HINT if "sklearn." in self.words else HINTS.get(self.format, CONVERT_HINT),
         )
 
 
@@ -123,6 +131,12 @@ def _zip(path: Path, kind: Kind) -> Kind:
         return Kind("zip", "a damaged zip archive")
     if [name.rpartition("/")[2] for name in names].count("data.pkl") == 1 and not _is_script(names):
         return Kind("torch", "a PyTorch checkpoint")
+    if "schema.json" in names and not is_keras(names):
+        return Kind("skops", "a scikit-learn model, saved by skops")
+    if is_keras(names):
+        return Kind("keras", "a Keras model")
+    if _is_script(names):
+        return Kind("torchscript", "a TorchScript program")
     if any(name.endswith((".pkl", ".pickle")) for name in names):
         return Kind("zip", "a zip archive of pickles (PyTorch saves models so)")
     if names and all(name.endswith(".npy") for name in names):

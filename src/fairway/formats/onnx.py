@@ -7,6 +7,7 @@ https://github.com/onnx/onnx/blob/main/docs/IR.md
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fairway.errors import FormatError
@@ -23,6 +24,8 @@ MAX_NAME_LENGTH = 20_000_000
 LONGEST_SHOWN = 8
 """Numbers of a list that an attribute shows."""
 DEFAULT_DOMAINS = ("", "ai.onnx")
+INSIDE = frozenset(("g", "graphs", "t", "tensors"))
+"""Keys of an attribute that holds more than numbers and names."""
 
 
 def open_onnx(path: Path) -> GraphModel:
@@ -82,6 +85,9 @@ class _Graphs:
         weights = {tensor.get("name", "") for tensor in message.get("initializers", ())}
         inputs = [self._port(each) for each in message.get("inputs", ()) if each.get("name") not in weights]
         outputs = [self._port(each) for each in message.get("outputs", ())]
+        self._num_nodes += len(message.get("nodes", ()))
+        if self._num_nodes > MAX_NODES:
+            raise self._reader.error(f"has more than {MAX_NODES:,} nodes")
         nodes = [self._node(each, scope, index) for index, each in enumerate(message.get("nodes", ()))]
         return Graph(message.get("name", ""), tuple(nodes), tuple(inputs), tuple(outputs))
 
@@ -92,26 +98,61 @@ class _Graphs:
         self._gatherer.add(name, message)
 
     def _node(self, message: Message, scope: str, index: int) -> Node:
-        self._num_nodes += 1
-        if self._num_nodes > MAX_NODES:
-            raise self._reader.error(f"has more than {MAX_NODES:,} nodes")
-        name, op = message.get("name", ""), message.get("op", "")
+        get = message.get
+        name, op = get("name", ""), get("op", "")
         if not op:
             raise self._reader.error(f"has a node {name[:80]!r} that names no operator")
-        place = f"{scope}{name or f'{op} {index}'}/"
-        attributes, graphs = {}, {}
-        for each in message.get("attributes", ()):
+        inputs, outputs = tuple(get("inputs", ())), tuple(get("outputs", ()))
+        domain = _domain(message["domain"]) if "domain" in message else ""
+        if "attributes" not in message:
+            return Node(op, name, inputs, outputs, domain)
+        attributes: dict[str, Message] = {}
+        graphs: dict[str, Graph] = {}
+        for each in message["attributes"]:
             key = each.get("name", "")
-            for number, inner in enumerate(_one_or_many(each, "g", "graphs")):
-                graphs[f"{key} {number + 1}" if number else key] = self.graph(inner, f"{place}{key}/")
-            for number, tensor in enumerate(_one_or_many(each, "t", "tensors")):
-                self._tensor(f"{place}{key} {number + 1}" if number else f"{place}{key}", tensor)
+            if not INSIDE.isdisjoint(each):
+                self._inside(each, key, f"{scope}{name or f'{op} {index}'}/", graphs)
             if "g" not in each and "graphs" not in each:
-                attributes[key] = self._attribute(each)
-        values = tuple(message.get("inputs", ())), tuple(message.get("outputs", ()))
-        return Node(op, name, *values, _domain(message.get("domain", "")), attributes, graphs)
+                attributes[key] = each
+        return Node(op, name, inputs, outputs, domain, _Attributes(attributes, self._reader), graphs)
 
-    def _attribute(self, message: Message) -> str:
+    def _inside(self, message: Message, key: str, place: str, graphs: dict[str, Graph]) -> None:
+        """The graphs and tensors of an attribute."""
+        for number, inner in enumerate(_one_or_many(message, "g", "graphs")):
+            graphs[f"{key} {number + 1}" if number else key] = self.graph(inner, f"{place}{key}/")
+        for number, tensor in enumerate(_one_or_many(message, "t", "tensors")):
+            self._tensor(f"{place}{key} {number + 1}" if number else f"{place}{key}", tensor)
+
+    def _port(self, message: Message) -> Port:
+        kind = message.get("type", {})
+        if "tensor" not in kind:
+            return Port(message.get("name", ""), next(iter(kind), "?"), None)
+        tensor = kind["tensor"]
+        name = TYPES.get(tensor.get("element", 0), ("STRING" if tensor.get("element") == 8 else "?", 0))[0]
+        if "shape" not in tensor:
+            return Port(message.get("name", ""), name, None)
+        sizes = tensor["shape"].get("dims", ())
+        shape = tuple(each["size"] if "size" in each else each.get("symbol") or "?" for each in sizes)
+        return Port(message.get("name", ""), name, shape)
+
+
+class _Attributes(Mapping[str, str]):
+    """A node's attributes as text, made when somebody looks: most graphs are only counted."""
+
+    def __init__(self, messages: Mapping[str, Message], reader: Reader) -> None:
+        self._messages, self._reader = messages, reader
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._messages)
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def __getitem__(self, key: str) -> str:
+        message = self._messages[key]
         if "t" in message:
             kind = TYPES.get(message["t"].get("data_type", 0), ("?", 0))[0]
             return f"{kind} {list(message['t'].get('dims', ()))[:LONGEST_SHOWN]}"
@@ -130,15 +171,3 @@ class _Graphs:
     def _short(self, span: tuple[int, int]) -> str:
         begin, end = span
         return bytes(self._reader.source.data[begin : min(end, begin + 80)]).decode("utf-8", "replace")
-
-    def _port(self, message: Message) -> Port:
-        kind = message.get("type", {})
-        if "tensor" not in kind:
-            return Port(message.get("name", ""), next(iter(kind), "?"), None)
-        tensor = kind["tensor"]
-        name = TYPES.get(tensor.get("element", 0), ("STRING" if tensor.get("element") == 8 else "?", 0))[0]
-        if "shape" not in tensor:
-            return Port(message.get("name", ""), name, None)
-        sizes = tensor["shape"].get("dims", ())
-        shape = tuple(each["size"] if "size" in each else each.get("symbol") or "?" for each in sizes)
-        return Port(message.get("name", ""), name, shape)

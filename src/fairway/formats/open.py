@@ -6,6 +6,7 @@ and small sidecar files are touched. Nothing is ever executed, whatever a pickle
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from fairway.errors import FairwayError, FormatError, ModelNotFound, Unsupported
 from fairway.formats.bundle import Bundle, FileTensors, TensorInfo
 from fairway.formats.completeness import missing_parts
 from fairway.formats.gguf_types import BY_NAME
-from fairway.formats.identify import ENGINE, ENGINES, Kind, identify
+from fairway.formats.identify import ENGINE, ENGINES, HINTS, Kind, identify
+from fairway.formats.keras import keras_bundle
 from fairway.formats.licence import folder_licence
 from fairway.formats.lineage import Lineage, read_lineage
 from fairway.formats.modelfile import FILE_NAME
 from fairway.formats.nemo import nemo_bundle
-from fairway.formats.onnx import onnx_weights
+from fairway.formats.onnx import onnx_weights, open_onnx
 from fairway.formats.open_gguf import gguf_bundle
 from fairway.formats.open_modelfile import modelfile_bundle
 from fairway.formats.pooling import folder_pooling
@@ -26,8 +28,9 @@ from fairway.formats.quantized_folder import with_weights
 from fairway.formats.safetensors import open_safetensors
 from fairway.formats.shards import INDEX_SUFFIXES, open_shards
 from fairway.formats.sidecars import Sidecars
-from fairway.formats.source import unreadable
-from fairway.formats.torch_checkpoint import open_torch
+from fairway.formats.skops import skops_bundle
+from fairway.formats.source import file_digest, unreadable
+from fairway.formats.torch_checkpoint import open_script, open_torch
 
 ONNX_NAME = "model.onnx"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -49,7 +52,7 @@ def open_bundle(path: Path | str, *, complete: bool = True) -> Bundle:
         raise ModelNotFound(f"{str(path)[:200]!r} is not a path.", hint="Check the spelling.") from error
     if not exists:
         raise ModelNotFound(f"There is nothing at {path}.", hint="Check the spelling of the path.")
-    bundle = _open_folder(path) if is_folder else _open_file(path)
+    bundle = _open_folder(path) if is_folder else _open_file(path, complete=complete)
     if complete and (reason := obstacle(bundle)):
         raise reason
     return bundle
@@ -132,7 +135,7 @@ def _is_pickle(name: str) -> bool:
     return name.endswith(PICKLES) and name not in NOT_WEIGHTS
 
 
-def _open_file(path: Path) -> Bundle:
+def _open_file(path: Path, *, complete: bool) -> Bundle:
     if path.suffix == ".nemo":
         return nemo_bundle(path)
     if path.name.endswith(INDEX_SUFFIXES[0]):
@@ -151,7 +154,35 @@ def _open_file(path: Path) -> Bundle:
     if kind.format == "torch":
         bundle = _unpickled(_with_sidecars(path.parent, open_torch(path)))
         return replace(bundle, path=path, name=path.stem, container="torch")
+    if kind.format in GRAPHS and not complete:
+        return GRAPHS[kind.format](path)
     raise kind.refusal(path)
+
+
+def _graph_file(path: Path) -> Bundle:
+    """An ONNX file with every tensor that it holds or names; its graph is read where it is needed."""
+    tensors = open_onnx(path).tensors
+    bundle = _with_sidecars(path.parent, tensors)
+    config = {"sha256": file_digest(tensors.sources[0])}
+    return replace(bundle, path=path, name=path.stem, container="onnx", config=config, tokenizer=None)
+
+
+def _script(path: Path) -> Bundle:
+    """A TorchScript archive's tensors; what it computes is a program."""
+    bundle = _with_sidecars(path.parent, open_script(path))
+    warning = "It is a program: its tensors were read, and nothing of it was executed."
+    return replace(
+        bundle, path=path, name=path.stem, container="torchscript", warnings=(*bundle.warnings, warning)
+    )
+
+
+GRAPHS: Mapping[str, Callable[[Path], Bundle]] = {
+    "onnx": _graph_file,
+    "keras": keras_bundle,
+    "skops": skops_bundle,
+    "torchscript": _script,
+}
+"""Models that no prompt can be given to: opened to be shown and converted."""
 
 
 def _from_modelfile(path: Path) -> Bundle:
@@ -194,6 +225,11 @@ def obstacle(bundle: Bundle) -> FairwayError | None:
         return UnsupportedError(
             f"The Modelfile puts the adapter {bundle.preset.adapters[0].name} on {bundle.path}.",
             hint="fairway run and up merge it when they load the model.",
+        )
+    if bundle.container in GRAPHS and bundle.path.is_file():
+        kind = identify(bundle.path)
+        return UnsupportedError(
+            f"{bundle.path} is {kind.words}: it answers no prompt.", hint=HINTS[kind.format]
         )
     if _is_adapter(bundle):
         return UnsupportedError(

@@ -37,6 +37,11 @@ NOT_EXECUTED = "Nothing of it was executed."
 Build = Callable[..., object]
 """Makes a value from the arguments that the pickle would have called the name with."""
 
+
+class Record(dict[str, Any]):
+    """An object that is nothing but its attributes."""
+
+
 ARGUMENT = frozenset({
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
     "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
@@ -282,8 +287,9 @@ class _Machine:
 
     def on_build(self, _: object) -> None:
         """Attributes of an ordered dictionary, such as a state dict's versions, say nothing of weights."""
-        self.pop()
-        self.onto(dict)
+        state, target = self.pop(), self.onto(dict)
+        if isinstance(target, Record):
+            target.update(state)
 
     def on_binpersid(self, _: object) -> None:
         self.stack.append(self.persistent(self.pop()))

@@ -13,19 +13,22 @@ from fairway.formats.source import Source
 GGUF_TYPES = ("none", "mean", "cls", "last", "rank")
 """`{architecture}.pooling_type` by its number."""
 MODES = {
-    "pooling_mode_mean_tokens": "mean",
     "pooling_mode_cls_token": "cls",
-    "pooling_mode_lasttoken": "last",
     "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt",
     "pooling_mode_weightedmean_tokens": "weighted_mean",
+    "pooling_mode_lasttoken": "last",
 }
+"""In the order in which several are joined."""
+RENAMED = {"mean_sqrt_len_tokens": "mean_sqrt", "weightedmean": "weighted_mean", "lasttoken": "last"}
+"""Kinds as sentence-transformers spells them since it has one key, `pooling_mode`."""
 MODULES = "modules.json"
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """`kind` is "mean", "cls", "last", "max", "rank", "none", ...; several are joined by "+"."""
+    """`kind` is "mean", "cls", "last", "max", "rank", "none", ...; several are joined by "+", in order."""
 
     kind: str
     normalize: bool | None = None
@@ -40,8 +43,22 @@ def folder_pooling(folder: Path) -> Pooling | None:
         return None
     config_path = folder / path / "config.json"
     config = read_object(config_path) if config_path.is_file() else {}
-    kinds = [kind for mode, kind in MODES.items() if config.get(mode) is True]
-    return Pooling("+".join(kinds) or "mean", any(_is(row, "Normalize") for row in modules))
+    return Pooling("+".join(_kinds(config)) or "mean", any(_is(row, "Normalize") for row in modules))
+
+
+def _kinds(config: Mapping[str, Any]) -> list[str]:
+    stated = config.get("pooling_mode")
+    if stated is None:
+        return [kind for flag, kind in MODES.items() if config.get(flag) is True]
+    return [RENAMED.get(str(kind), str(kind)) for kind in (stated if isinstance(stated, list) else [stated])]
+
+
+def other_modules(folder: Path) -> tuple[str, ...]:
+    """What an embedding model does beside its transformer, pooling and normalising, by name."""
+    known = ("Transformer", "Pooling", "Normalize")
+    rows = _modules(folder / MODULES)
+    names = [str(row.get("type")).rpartition(".")[2] for row in rows]
+    return tuple(name for name in names if name not in known)
 
 
 def gguf_pooling(metadata: Mapping[str, Any], architecture: str) -> Pooling | None:

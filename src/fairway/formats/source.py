@@ -6,6 +6,7 @@ lazily. Knows no format. The rule: a length found inside a file is compared with
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import stat
 from functools import cached_property
@@ -61,6 +62,15 @@ class Source:
         data = self.__dict__.get("data")
         if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             data.madvise(mmap.MADV_DONTNEED)
+
+
+def file_digest(source: Source) -> str:
+    """SHA-256 of the whole file, in hexadecimal: the content of what has no other description."""
+    digest = hashlib.sha256()
+    with source.open() as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def regular_size(path: Path) -> int:

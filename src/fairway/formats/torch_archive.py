@@ -64,7 +64,7 @@ def read_zip(source: Source, names: Mapping[str, Build], storage: Callable[[obje
     for entry in entries:
         if entry.filename.startswith(f"{root}data/"):
             key = entry.filename.removeprefix(f"{root}data/")
-            places[key], sizes[key] = _place(entry, source), entry.file_size
+            places[key], sizes[key] = place(entry, source), entry.file_size
     return Content(value, places, sizes)
 
 
@@ -93,11 +93,11 @@ def _check_byte_order(archive: zipfile.ZipFile, root: str, source: Source) -> No
         raise UnsupportedError(f"{source.path} was written on a big-endian machine.", hint="Save it again.")
 
 
-def _place(entry: zipfile.ZipInfo, source: Source) -> int:
+def place(entry: zipfile.ZipInfo, source: Source) -> int:
     """The first byte of an entry's data, which its local header says."""
     if entry.compress_type != zipfile.ZIP_STORED:
         raise UnsupportedError(
-            f"{entry.filename} in {source.path} is compressed, which torch.save never does.", hint=HINT
+            f"{entry.filename} in {source.path} is compressed, which its writer never does.", hint=HINT
         )
     header = source.read(entry.header_offset, LOCAL_HEADER_BYTES)
     name_size, extra_size = int.from_bytes(header[26:28], "little"), int.from_bytes(header[28:30], "little")

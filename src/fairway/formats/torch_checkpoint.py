@@ -21,9 +21,9 @@ from numpy.lib.stride_tricks import as_strided
 from fairway.errors import FormatError, UnsupportedError
 from fairway.formats.bundle import TensorInfo
 from fairway.formats.floats import FLOATS, Bytes
-from fairway.formats.pickle_values import NOT_EXECUTED, Build, keys
+from fairway.formats.pickle_values import NOT_EXECUTED, Build, Record, keys
 from fairway.formats.source import Source
-from fairway.formats.torch_archive import read_legacy, read_zip
+from fairway.formats.torch_archive import Content, read_legacy, read_zip
 from fairway.tensors import Array, DenseTensor
 
 STORAGES = {
@@ -122,9 +122,18 @@ def open_torch(path: Path) -> TorchCheckpoint:
 
 def open_torch_source(source: Source) -> TorchCheckpoint:
     """The same for a part of a larger file."""
-    path = source.path
     is_zip = source.read(0, min(source.size, 4)) == b"PK\x03\x04"
-    content = (read_zip if is_zip else read_legacy)(source, NAMES, _storage)
+    return _checkpoint(source, (read_zip if is_zip else read_legacy)(source, NAMES, _storage))
+
+
+def open_script(path: Path) -> TorchCheckpoint:
+    """The tensors of a TorchScript archive: modules are their attributes, and their code is not looked at."""
+    source = Source(path)
+    return _checkpoint(source, read_zip(source, _ScriptNames(NAMES), _storage))
+
+
+def _checkpoint(source: Source, content: Content) -> TorchCheckpoint:
+    path = source.path
     found = _tensors_of(_weights_of(content.value), (), set(), source)
     tensors = dict(islice(found, MAX_TENSORS))
     if next(found, None) is not None:
@@ -191,6 +200,22 @@ NAMES: Mapping[str, Build] = {
     "torch.Size": lambda sizes=(): tuple(sizes),
     **{f"torch.{name}": StorageType(kind) for name, kind in STORAGES.items()},
 }
+
+
+class _ScriptNames(dict[str, Build]):
+    """With the archive's own classes, whatever their names, and TorchScript's typed lists."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or str(name).startswith(("__torch__.", "torch.jit._pickle."))
+
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 (as dict's)
+        if name.startswith("__torch__."):
+            return lambda *_: Record()
+        return super().get(name, default) or _same
+
+
+def _same(value: object = None, *_: object) -> object:
+    return value
 
 
 def _weights_of(value: object) -> object:

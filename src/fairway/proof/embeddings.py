@@ -54,10 +54,17 @@ def compare_embeddings(
 
 
 def pool(states: F32, kind: str) -> F32:
-    """[T, width] to [width]."""
+    """[T, width] to [width], or as many times the width as `kind` joins by "+"."""
+    if "+" in kind:
+        return np.concatenate([pool(states, each) for each in kind.split("+")])
     match kind:
         case "mean":
             return np.asarray(states.mean(axis=0), np.float32)
+        case "mean_sqrt":
+            return np.asarray(states.sum(axis=0) / np.sqrt(len(states)), np.float32)
+        case "weighted_mean":
+            places = np.arange(1, len(states) + 1)
+            return np.asarray(places @ states / places.sum(), np.float32)
         case "cls":
             return np.asarray(states[0])
         case "last":
@@ -65,6 +72,12 @@ def pool(states: F32, kind: str) -> F32:
         case "max":
             return np.asarray(states.max(axis=0), np.float32)
     raise UnsupportedError(f"Pooling {kind!r} is not known; there are mean, last, cls and max.")
+
+
+def normalised(vector: F32) -> F32:
+    """Of length one."""
+    found: F32 = vector / max(float(np.linalg.norm(vector)), 1e-12)
+    return found
 
 
 def cosine(a: F32, b: F32) -> float:
