@@ -87,6 +87,13 @@ struct Rows {
 
 static inline float* row_of(const Rows& rows, std::size_t i) { return rows.data + i * rows.stride; }
 
+// Lines of memory that a product asks for while it computes, `each` at a time, for whoever comes after it.
+struct Aside {
+    const std::uint8_t* const* next;
+    const std::uint8_t* const* end;
+    std::size_t each;
+};
+
 // out = residual + scale * (x @ weights.T + bias); bias is padded to whole tiles.
 struct LinearTask {
     const Weights* weights = nullptr;
@@ -96,6 +103,7 @@ struct LinearTask {
     Rows residual;  // no data: none
     Rows out;
     float scale = 1;
+    Aside* aside = nullptr;  // null: nothing
 };
 
 enum class Activation : int { silu, gelu, gelu_tanh, relu };

@@ -1,0 +1,63 @@
+"""Adapters in the layout of the native kernels: of each changed product one A and a B for each part.
+
+Knows the extension's calls. The rule: a product's tiles are a B's tiles, so a B begins with rows of
+zeros where its part does not begin with a tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from fairway.kernels.extension import native as _native
+from fairway.kernels.lora import ChangedProduct, changed_products, check_deltas, held_a, held_b
+from fairway.kernels.program import Delta, Operation
+from fairway.kernels.reference_ops import to_float32
+from fairway.tensors import DenseTensor, WeightTensor
+
+Pack: TypeAlias = Callable[[WeightTensor], _native.Matrix]
+TILE = 16
+
+
+@dataclass(frozen=True)
+class NativeAdapter:
+    """Layers as `_native.Executable.put_adapter` takes them."""
+
+    layers: list[_native.LoraLayer]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(a.num_bytes + sum(part[0].num_bytes for part in parts) for _, a, parts in self.layers)
+
+
+def pack_adapter(operations: list[Operation], deltas: Mapping[str, Delta], pack: Pack) -> NativeAdapter:
+    """Raises ValueError for a delta that fits no product."""
+    check_deltas(operations, deltas)
+    return NativeAdapter([_layer(product, pack) for product in changed_products(operations, deltas)])
+
+
+def _layer(product: ChangedProduct, pack: Pack) -> _native.LoraLayer:
+    """All parts read the same x, so their A are one matrix, and each B reads its own columns of x @ A.T."""
+    parts, column = [], 0
+    for part, delta in product.deltas:
+        first_tile, rows_before = divmod(part.start, TILE)
+        b = pack(_below_zeros(held_b(product.linear, delta.b), rows_before))
+        parts.append((b, column, first_tile, product.linear.scale * delta.scale))
+        column += delta.a.shape[0]
+    a = held_a(product.linear, _stacked([delta.a for _, delta in product.deltas]))
+    return product.site, pack(a), parts
+
+
+def _below_zeros(b: DenseTensor, rows: int) -> DenseTensor:
+    zeros = np.zeros((rows, b.shape[1]), b.values.dtype)
+    return DenseTensor(b.type, np.concatenate([zeros, b.values]))
+
+
+def _stacked(parts: list[DenseTensor]) -> DenseTensor:
+    """One above the other; in float32 where their types differ."""
+    if len({part.type for part in parts}) > 1:
+        parts = [DenseTensor("f32", to_float32(part)) for part in parts]
+    return DenseTensor(parts[0].type, np.concatenate([part.values for part in parts]))
