@@ -1,4 +1,4 @@
-"""Adapters beside products: the reference's numbers, the same bits in any company, nothing for who has none."""
+"""Adapters beside products: the reference's numbers, the same bits in any company, none for the others."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,9 @@ NAMES = [*PARTS, "gate", "up", "down"]
 
 
 def matrix(backend, rows, columns, kind):
-    values = np.random.default_rng(rows).standard_normal((rows, columns), np.float32) / np.float32(columns**0.5)
+    values = np.random.default_rng(rows).standard_normal((rows, columns), np.float32) / np.float32(
+        columns**0.5
+    )
     return backend.matrix(weight_tensor(values, kind))
 
 
@@ -41,7 +43,9 @@ def program_of(backend, kind="f32", adapts=True):
     program.record(p.Linear(x, matrix(backend, 73, WIDTH, kind), qkv, bias=ones[0], scale=0.5, lora=parts))
     program.record(p.Linear(x, matrix(backend, 2 * HALF, WIDTH, kind), both, lora=halves))
     program.record(p.Gate(both, hidden, "silu"))
-    program.record(p.Linear(hidden, matrix(backend, WIDTH, HALF, kind), y, residual=x, scale=0.25, lora=whole))
+    program.record(
+        p.Linear(hidden, matrix(backend, WIDTH, HALF, kind), y, residual=x, scale=0.25, lora=whole)
+    )
     program.record(p.RMSNorm(qkv, ones[0], joint.columns(0, 73), 1e-3))
     program.record(p.RMSNorm(y, ones[1], joint.columns(73, WIDTH), 1e-3))
     program.record(p.SelectOutputs(joint, logits))
@@ -87,7 +91,9 @@ def test_against_the_reference(isa, kind) -> None:
         run(compiled(backend, kind, [0, 1, 2]), slots, [1, 7, 2, 3, 1, 1, 30, 2])
         for backend in (NativeBackend(isa, 2), ReferenceBackend())
     )
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-4 if kind in ("f32", "f16", "bf16") else 2e-2)
+    np.testing.assert_allclose(
+        found, expected, rtol=1e-3, atol=2e-4 if kind in ("f32", "f16", "bf16") else 2e-2
+    )
 
 
 @pytest.mark.parametrize("make", [ReferenceBackend, *(lambda isa=isa: NativeBackend(isa, 2) for isa in ISAS)])

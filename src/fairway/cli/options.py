@@ -25,7 +25,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ENGINE_FLAGS = {
     name: settings.flag_name(name)
-    for name in ("weights", "context", "kv", "kv_share", "threads", "max_sequences", "isa")
+    for name in (
+        "weights",
+        "context",
+        "kv",
+        "kv_share",
+        "threads",
+        "max_sequences",
+        "isa",
+        "max_loras",
+        "max_lora_rank",
+    )
 } | {
     "enable_prefix_caching": "--enable-prefix-caching/--no-enable-prefix-caching",
     "packed_cache": "--cache/--no-cache",
@@ -37,6 +47,7 @@ SERVER_FLAGS = {
     "api_key_file": "--api-key-file",
     "allow_no_auth": "--allow-no-auth",
     "allowed_origins": "--allow-origin",
+    "lora_folder": "--lora-folder",
 }
 
 

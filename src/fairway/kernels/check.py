@@ -119,7 +119,10 @@ def _check_linear(operation: p.Linear, where: str) -> None:
     if operation.residual is not None:
         _expect(where, residual=(operation.residual.width, operation.out.width))
     for part in operation.lora:
-        if operation.x.rows != "tokens" or not 0 <= part.start < part.start + part.width <= operation.out.width:
+        if (
+            operation.x.rows != "tokens"
+            or not 0 <= part.start < part.start + part.width <= operation.out.width
+        ):
             raise ValueError(f"{where}: an adapter cannot change columns {part.start} on by {part.width}")
 
 

@@ -48,7 +48,13 @@ def check_deltas(operations: Iterable[Operation], deltas: Mapping[str, Delta]) -
             raise ValueError(f"no product has a part {name!r}")
         part, linear = parts[name]
         a, b = delta.a.shape, delta.b.shape
-        if len(a) != 2 or len(b) != 2 or (b[0], a[1]) != (part.width, linear.x.width) or a[0] != b[1] or not a[0]:
+        if (
+            len(a) != 2
+            or len(b) != 2
+            or (b[0], a[1]) != (part.width, linear.x.width)
+            or a[0] != b[1]
+            or not a[0]
+        ):
             raise ValueError(f"the delta of {name} is {list(a)} and {list(b)}")
 
 
@@ -59,4 +65,6 @@ def held_a(linear: Linear, a: DenseTensor) -> WeightTensor:
 
 def held_b(linear: Linear, b: DenseTensor) -> DenseTensor:
     """As it is multiplied: of 16 bits beside a matrix of integers."""
-    return b if b.type == "bf16" or not linear.matrix.is_integer else DenseTensor("bf16", to_bf16(to_float32(b)))
+    return (
+        b if b.type == "bf16" or not linear.matrix.is_integer else DenseTensor("bf16", to_bf16(to_float32(b)))
+    )

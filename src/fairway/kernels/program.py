@@ -110,8 +110,8 @@ class Linear:
     or above absmax / 127, round half to even), so integer dot products are exact.
 
     Then, for each part of `lora` that the adapter of a token's sequence changes by a `Delta`:
-    out[part] += scale * delta.scale * ((x @ a.T) @ b.T). Where the matrix is of integers, a is int8 in
-    groups of 32, multiplied with the same int8 x, and b is rounded to bfloat16; else all are floats as they are.
+    out[part] += scale * delta.scale * ((x @ a.T) @ b.T). Where the matrix is of integers, a is int8 in groups
+    of 32, multiplied with the same int8 x, and b is rounded to bfloat16; else all are floats as they are.
     """
 
     x: Buffer
@@ -346,7 +346,7 @@ class Executable(Protocol):
         ...
 
     def pack_adapter(self, deltas: Mapping[str, Delta]) -> PackedAdapter:
-        """Deltas by the names of their parts. Safe from any thread; raises ValueError where one fits no part."""
+        """Deltas by the names of their parts. Safe from any thread. ValueError where one fits none."""
         ...
 
     def put_adapter(self, slot: int, adapter: PackedAdapter | None) -> None:
