@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 LORA = Path(__file__).parents[1] / "formats" / "data" / "lora"
 OUT = Path(__file__).parent / "data"
 ADAPTERS = {"plain": "base-llama", "patterns": "base-llama", "gpt2": "base-gpt2"}
-PROMPT = [1, 17, 30, 4, 41, 9, 9, 25, 12, 38]
+PROMPT = [1, 28, 16, 44, 4, 42, 29]
 NUM_GREEDY = 12
 
 

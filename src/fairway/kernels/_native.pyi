@@ -50,8 +50,9 @@ class MappedFile:
     def __init__(self, descriptor: int, num_bytes: int) -> None: ...
     def matrix(self, form: Form, offset: int) -> Matrix: ...
 
-LoraLayer = tuple[int, Matrix, list[tuple[Matrix, int, int, float]]]
-"""Site, A, and for each part B, its first column of x @ A.T, its first tile and its scale."""
+LoraLayer = tuple[int, Matrix, list[tuple[Matrix, bool, int, int, int, float]]]
+"""Site, A, and for each part B, whether its words are pairs of bfloat16, its rank, its first column of
+x @ A.T, its first tile and its scale."""
 
 class Executable:
     def __init__(

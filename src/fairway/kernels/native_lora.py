@@ -16,7 +16,7 @@ from fairway.kernels.extension import native as _native
 from fairway.kernels.lora import ChangedProduct, changed_products, check_deltas, held_a, held_b
 from fairway.kernels.program import Delta, Operation
 from fairway.kernels.reference_ops import to_float32
-from fairway.tensors import DenseTensor, WeightTensor
+from fairway.tensors import F32, Array, DenseTensor, WeightTensor
 
 Pack: TypeAlias = Callable[[WeightTensor], _native.Matrix]
 TILE = 16
@@ -43,17 +43,24 @@ def _layer(product: ChangedProduct, pack: Pack) -> _native.LoraLayer:
     """All parts read the same x, so their A are one matrix, and each B reads its own columns of x @ A.T."""
     parts, column = [], 0
     for part, delta in product.deltas:
+        rank = delta.a.shape[0]
         first_tile, rows_before = divmod(part.start, TILE)
-        b = pack(_below_zeros(held_b(product.linear, delta.b), rows_before))
-        parts.append((b, column, first_tile, product.linear.scale * delta.scale))
-        column += delta.a.shape[0]
+        b = held_b(product.linear, delta.b)
+        has_pairs = b.type == "bf16"
+        words = _pairs(b.values) if has_pairs else to_float32(b)
+        packed = pack(DenseTensor("f32", np.pad(words, ((rows_before, 0), (0, 0)))))
+        parts.append((packed, has_pairs, rank, column, first_tile, product.linear.scale * delta.scale))
+        column += rank
     a = held_a(product.linear, _stacked([delta.a for _, delta in product.deltas]))
     return product.site, pack(a), parts
 
 
-def _below_zeros(b: DenseTensor, rows: int) -> DenseTensor:
-    zeros = np.zeros((rows, b.shape[1]), b.values.dtype)
-    return DenseTensor(b.type, np.concatenate([zeros, b.values]))
+def _pairs(values: Array) -> F32:
+    """bfloat16 [rows, rank] as 32-bit words of two neighbours each; the last one of an odd rank is half."""
+    rows, rank = values.shape
+    even = np.zeros((rows, rank + rank % 2), np.dtype("<u2"))
+    even[:, :rank] = values
+    return even.view(np.float32)
 
 
 def _stacked(parts: list[DenseTensor]) -> DenseTensor:

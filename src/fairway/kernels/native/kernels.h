@@ -106,6 +106,17 @@ struct LinearTask {
     Aside* aside = nullptr;  // null: nothing
 };
 
+// out += scale * (x @ b.T): b as tiles of 16 rows of 32-bit words, which are floats or two bfloat16 of
+// neighbouring columns, the first one lower. Columns are x's, rows those of `out`.
+struct ThinTask {
+    const std::uint8_t* tiles = nullptr;
+    std::size_t tile_bytes = 0;
+    bool has_pairs = false;
+    Rows x;
+    Rows out;
+    float scale = 1;
+};
+
 enum class Activation : int { silu, gelu, gelu_tanh, relu };
 
 struct AttentionTask {
@@ -173,6 +184,7 @@ struct Kernels {
     std::size_t attention_rows;  // query rows that an item should have
     void (*quantize)(const float* x, std::size_t width, const Quantized& out, std::size_t row);
     void (*linear)(const LinearTask& task, Range tiles, Range tokens);
+    void (*add_thin)(const ThinTask& task, std::size_t tiles, std::size_t tokens);
     void (*rms_norm)(const float* x, const float* weight, float* out, std::size_t width, float eps);
     void (*layer_norm)(const float* x, const float* weight, const float* bias, float* out, std::size_t width,
                        float eps);

@@ -30,9 +30,10 @@ void LoraSite::check(const LoraLayer& layer) const {
     expect(layer.a && layer.a->weights().columns == x_.width);
     expect(is_integer(layer.a->weights().type) == (quantized_.values != nullptr));
     for (const LoraLayer::Part& part : layer.parts) {
-        expect(part.b && !is_integer(part.b->weights().type));
+        expect(part.b && part.b->weights().type == WeightType::f32);
         const Weights& b = part.b->weights();
-        expect(part.column <= layer.a->weights().rows && b.columns <= layer.a->weights().rows - part.column);
+        expect(b.columns == (part.has_pairs ? ceil_div(part.rank, 2) : part.rank));
+        expect(part.column <= layer.a->weights().rows && part.rank <= layer.a->weights().rows - part.column);
         expect(part.first_tile <= tiles_ && b.tiles <= tiles_ - part.first_tile);
     }
 }
@@ -88,18 +89,18 @@ void LoraSite::add(const Run& run, Range tiles, Range tokens, Rows out) const {
 }
 
 void LoraSite::add_part(const LoraLayer::Part& part, Range tiles, Range tokens, Rows out) const {
-    Weights b = part.b->weights();
+    const Weights& b = part.b->weights();
     const Range both = shared(tiles, {part.first_tile, part.first_tile + b.tiles});
     if (is_empty(both)) return;
-    b.data += (both.begin - part.first_tile) * b.tile_bytes;
-    b.rows -= (both.begin - part.first_tile) * kTile;
-    LinearTask task;
-    task.weights = &b;
-    task.x = {row_of(scratch_.rows(), tokens.begin) + part.column, scratch_.width, b.columns};
-    task.out = {out.data + (both.begin - tiles.begin) * kTile, out.stride, out.width};
-    task.residual = task.out;
+    const std::size_t skipped = both.begin - part.first_tile;
+    ThinTask task;
+    task.tiles = b.data + skipped * b.tile_bytes;
+    task.tile_bytes = b.tile_bytes;
+    task.has_pairs = part.has_pairs;
+    task.x = {row_of(scratch_.rows(), tokens.begin) + part.column, scratch_.width, part.rank};
+    task.out = {out.data + (both.begin - tiles.begin) * kTile, out.stride, b.rows - skipped * kTile};
     task.scale = part.scale;
-    kernels_.linear(task, {0, both.end - both.begin}, {0, tokens.end - tokens.begin});
+    kernels_.add_thin(task, both.end - both.begin, tokens.end - tokens.begin);
 }
 
 std::size_t ShrinkStage::prepare(const Run& run) {

@@ -13,8 +13,10 @@ namespace fairway {
 // One adapter's share of one product.
 struct LoraLayer {
     struct Part {
-        std::shared_ptr<Matrix> b;  // from the first row of a tile on
-        std::size_t column;         // where its columns begin in x @ a.T
+        std::shared_ptr<Matrix> b;  // float32 from the first row of a tile on, or in its place pairs of bfloat16
+        bool has_pairs;
+        std::size_t rank;
+        std::size_t column;  // where it begins in x @ a.T
         std::size_t first_tile;     // of the product
         float scale;
     };

@@ -199,9 +199,9 @@ Step step_of(const Ids& token_ids, const Ids& positions, const Ids& starts, cons
 
 using Logits = nb::ndarray<nb::numpy, float, nb::ndim<2>, nb::c_contig>;
 
-// Site, A, and for each part B, its first column of x @ A.T, its first tile and its scale.
+// Site, A, and for each part B, whether it is pairs, its rank, its first column of x @ A.T, its first tile and its scale.
 using LoraFields = std::tuple<std::size_t, std::shared_ptr<Matrix>,
-                              std::vector<std::tuple<std::shared_ptr<Matrix>, std::size_t, std::size_t, float>>>;
+                              std::vector<std::tuple<std::shared_ptr<Matrix>, bool, std::size_t, std::size_t, std::size_t, float>>>;
 
 void put_adapter(Bound& bound, std::size_t slot, const std::optional<std::vector<LoraFields>>& layers) {
     const Turn turn(bound.taken());
@@ -209,7 +209,8 @@ void put_adapter(Bound& bound, std::size_t slot, const std::optional<std::vector
     std::vector<std::pair<std::size_t, LoraLayer>> made;
     for (const auto& [site, a, parts] : *layers) {
         LoraLayer layer{a, {}};
-        for (const auto& [b, column, first_tile, scale] : parts) layer.parts.push_back({b, column, first_tile, scale});
+        for (const auto& [b, has_pairs, rank, column, first_tile, scale] : parts)
+            layer.parts.push_back({b, has_pairs, rank, column, first_tile, scale});
         made.emplace_back(site, std::move(layer));
     }
     bound.put_adapter(slot, std::move(made));
