@@ -27,7 +27,7 @@ Executable::Executable(std::shared_ptr<Team> team, const Kernels& kernels, const
     }
     run_.threads = team_->size();
     lora_.tokens = limits.tokens;
-    lora_.lines.resize(static_cast<std::size_t>(team_->size()));
+    lora_.stretches.resize(static_cast<std::size_t>(team_->size()));
     for (int t = 0; t < team_->size(); ++t) choosers_.emplace_back(kernels_);
 }
 

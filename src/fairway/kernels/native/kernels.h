@@ -87,10 +87,14 @@ struct Rows {
 
 static inline float* row_of(const Rows& rows, std::size_t i) { return rows.data + i * rows.stride; }
 
-// Lines of memory that a product asks for while it computes, `each` at a time, for whoever comes after it.
+// Memory that a product asks for while it computes, `each` lines at a time, for whoever comes after it.
+struct Stretch {
+    const std::uint8_t* next;
+    const std::uint8_t* end;  // behind `next`
+};
 struct Aside {
-    const std::uint8_t* const* next;
-    const std::uint8_t* const* end;
+    Stretch* next;
+    Stretch* end;
     std::size_t each;
 };
 

@@ -48,7 +48,11 @@ struct IntBlock {
     }
 
     static inline void ask(Aside& aside) {
-        for (std::size_t i = 0; i < aside.each && aside.next < aside.end; ++i) prefetch(*aside.next++);
+        for (std::size_t i = 0; i < aside.each && aside.next < aside.end; ++i) {
+            prefetch(aside.next->next);
+            aside.next->next += kLine;
+            if (aside.next->next >= aside.next->end) ++aside.next;
+        }
     }
 
     // The groups of a chunk, and moves on to the next; `first` is the group of the first token.

@@ -58,24 +58,23 @@ void LoraSite::shrink(const LoraLayer& layer, Range tiles, Range tokens) const {
 }
 
 Aside LoraSite::aside(const Run& run, Range tiles, std::size_t tokens, int thread) const {
-    auto& lines = scratch_.lines[static_cast<std::size_t>(thread)];
-    lines.clear();
-    list_lines(run, tiles, lines);
-    const std::size_t steps = ceil_div(tiles.end - tiles.begin, 2) * ceil_div(tokens, kernels_.token_block) * ceil_div(groups_, 2);
-    return {lines.data(), lines.data() + lines.size(), ceil_div(lines.size(), steps)};
-}
-
-void LoraSite::list_lines(const Run& run, Range tiles, std::vector<const std::uint8_t*>& lines) const {
+    auto& stretches = scratch_.stretches[static_cast<std::size_t>(thread)];
+    stretches.clear();
+    std::size_t bytes = 0;
     for (const Adapted& group : run.adapted) {
         const LoraLayer* layer = find(group.slot);
         if (!layer) continue;
         for (const LoraLayer::Part& part : layer->parts) {
             const Weights& b = part.b->weights();
             const Range both = shared(tiles, {part.first_tile, part.first_tile + b.tiles});
-            for (std::size_t at = both.begin * b.tile_bytes; at < both.end * b.tile_bytes; at += kCacheLine)
-                lines.push_back(b.data + at - part.first_tile * b.tile_bytes);
+            if (is_empty(both)) continue;
+            const std::uint8_t* from = b.data + (both.begin - part.first_tile) * b.tile_bytes;
+            stretches.push_back({from, from + (both.end - both.begin) * b.tile_bytes});
+            bytes += (both.end - both.begin) * b.tile_bytes;
         }
     }
+    const std::size_t steps = ceil_div(tiles.end - tiles.begin, 2) * ceil_div(tokens, kernels_.token_block) * ceil_div(groups_, 2);
+    return {stretches.data(), stretches.data() + stretches.size(), ceil_div(bytes / kCacheLine, steps)};
 }
 
 void LoraSite::add(const Run& run, Range tiles, Range tokens, Rows out) const {

@@ -28,7 +28,7 @@ struct LoraLayer {
 struct LoraScratch {
     std::size_t tokens = 0, width = 0;
     Memory shrunk;  // x @ a.T of every token of a step
-    std::vector<std::vector<const std::uint8_t*>> lines;  // of each thread
+    std::vector<std::vector<Stretch>> stretches;  // of each thread
     void widen(std::size_t columns);
     Rows rows() const { return {shrunk.as<float>(), width, width}; }
 };
@@ -51,7 +51,6 @@ class LoraSite {
     void add(const Run& run, Range tiles, Range tokens, Rows out) const;
 
   private:
-    void list_lines(const Run& run, Range tiles, std::vector<const std::uint8_t*>& lines) const;
     void add_part(const LoraLayer::Part& part, Range tiles, Range tokens, Rows out) const;
 
     const Kernels& kernels_;
