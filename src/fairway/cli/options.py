@@ -33,13 +33,12 @@ ENGINE_FLAGS = {
         "threads",
         "max_sequences",
         "isa",
-        "max_loras",
-        "max_lora_rank",
     )
 } | {
     "enable_prefix_caching": "--enable-prefix-caching/--no-enable-prefix-caching",
     "packed_cache": "--cache/--no-cache",
 }
+ADAPTER_FLAGS = {name: settings.flag_name(name) for name in ("max_loras", "max_lora_rank")}
 SERVER_FLAGS = {
     "host": "--host",
     "port": "--port",
@@ -56,6 +55,11 @@ def engine_options(function: F) -> F:
     return _options(PlanSettings, ENGINE_FLAGS, function)
 
 
+def adapter_options(function: F) -> F:
+    """Those of `PlanSettings` for commands that serve adapters."""
+    return _options(PlanSettings, ADAPTER_FLAGS, function)
+
+
 def server_options(function: F) -> F:
     """The flags of `ServerSettings` that a command line needs."""
     return _options(ServerSettings, SERVER_FLAGS, function)
@@ -67,7 +71,7 @@ def json_option(function: F) -> F:
 
 def engine_settings(flags: Mapping[str, Any]) -> PlanSettings:
     """From file, environment and those of `flags` that belong to the engine."""
-    return settings.load(SECTIONS, PlanSettings, flags=_only(flags, ENGINE_FLAGS))
+    return settings.load(SECTIONS, PlanSettings, flags=_only(flags, ENGINE_FLAGS | ADAPTER_FLAGS))
 
 
 def server_settings(flags: Mapping[str, Any]) -> ServerSettings:

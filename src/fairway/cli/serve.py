@@ -14,6 +14,7 @@ from fairway.cli.adapters import load_loras, lora_option, parse_loras
 from fairway.cli.addresses import Addresses
 from fairway.cli.options import (
     HELP,
+    adapter_options,
     engine_options,
     engine_settings,
     json_option,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @click.command(context_settings=HELP)
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @lora_option
+@adapter_options
 @server_options
 @engine_options
 @json_option

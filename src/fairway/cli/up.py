@@ -14,6 +14,7 @@ from fairway.cli.addresses import Addresses
 from fairway.cli.first_answer import FirstAnswer, check
 from fairway.cli.options import (
     HELP,
+    adapter_options,
     engine_options,
     engine_settings,
     json_option,
@@ -35,6 +36,7 @@ NAME_WIDTH = 9
 @click.command(context_settings=HELP)
 @click.argument("model", required=False)
 @lora_option
+@adapter_options
 @server_options
 @engine_options
 @click.option("--no-serve", is_flag=True, help="End after the check, with the answer.")
