@@ -203,3 +203,30 @@ def test_what_fits_no_part_is_refused() -> None:
 @isas
 def test_gate_and_up_are_joined_with_adapters_too(isa) -> None:
     assert any(isinstance(o, GatedLinear) for o in joined(program_of(NativeBackend(isa, 1)).operations))
+
+
+@isas
+def test_layers_that_do_not_fit_change_nothing(isa) -> None:
+    """The extension checks what Python packed once more, since kernels follow it blindly."""
+    backend = NativeBackend(isa, 1)
+    executable = compiled(backend, "f32", [0])
+    before = run(executable, [0] * 5)
+    (site, a, parts), *_ = executable.pack_adapter(deltas(program_of(backend), 1)).layers
+    b, has_pairs, rank, column, first_tile, scale = parts[0]
+    other = backend.matrix(weight_tensor(np.ones((3, 64), np.float32), "f32"))
+    codes = backend.matrix(weight_tensor(np.ones((3, 64), np.float32), "int8"))
+    for layer in (
+        (99, a, parts),
+        (site, other, parts),
+        (site, codes, parts),
+        (site, a, [(codes, has_pairs, rank, column, first_tile, scale)]),
+        (site, a, [(b, has_pairs, rank + 1, column, first_tile, scale)]),
+        (site, a, [(b, not has_pairs, rank, column, first_tile, scale)]),
+        (site, a, [(b, has_pairs, rank, 1000, first_tile, scale)]),
+        (site, a, [(b, has_pairs, rank, column, 1 << 40, scale)]),
+    ):
+        with pytest.raises(ValueError, match="adapter"):
+            executable._native.put_adapter(0, [layer])
+    with pytest.raises(ValueError, match="no such slot"):
+        executable._native.put_adapter(1 << 40, [])
+    assert np.array_equal(run(executable, [0] * 5), before)

@@ -64,12 +64,13 @@ void GatedLinearStage::multiply(const Run& run, Range tiles, Range tokens, Rows 
     if (part.x.data) part.x.data = row_of(task_.x, tokens.begin);
     if (part.quantized.values) part.quantized = from_group(task_.quantized, tokens.begin, 0);
     Aside aside{};
-    if (lora_) {
+    const bool adapts = lora_ && !run.adapted.empty();
+    if (adapts) {
         aside = lora_->aside(run, tiles, tokens.end - tokens.begin, thread);
         part.aside = &aside;
     }
     kernels_.linear(part, {0, weights.tiles}, {0, tokens.end - tokens.begin});
-    if (lora_) lora_->add(run, tiles, tokens, out);
+    if (adapts) lora_->add(run, tiles, tokens, out);
 }
 
 void GatedLinearStage::quantize(std::size_t row, Range tiles) const {

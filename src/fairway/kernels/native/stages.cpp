@@ -1,8 +1,8 @@
 #include "stages.h"
 
-#include "lora.h"
-
 #include <algorithm>
+
+#include "lora.h"
 
 namespace fairway {
 
@@ -54,14 +54,15 @@ void LinearStage::work(const Run& run, std::size_t item, int thread) {
     const Range tiles{item * tiles_, std::min(task_.weights->tiles, (item + 1) * tiles_)};
     LinearTask task = task_;
     Aside aside{};
-    if (lora_) {
+    const bool adapts = lora_ && !run.adapted.empty();
+    if (adapts) {
         aside = lora_->aside(run, tiles, rows_, thread);
         task.aside = &aside;
     }
     for (std::size_t token = 0; token < rows_; token += tokens_) {
         const Range tokens{token, std::min(rows_, token + tokens_)};
         kernels_.linear(task, tiles, tokens);
-        if (lora_) lora_->add(run, tiles, tokens, {row_of(task_.out, token) + tiles.begin * kTile, task_.out.stride, task_.out.width});
+        if (adapts) lora_->add(run, tiles, tokens, {row_of(task_.out, token) + tiles.begin * kTile, task_.out.stride, task_.out.width});
     }
 }
 
