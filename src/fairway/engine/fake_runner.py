@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from fairway.engine.batch import Batch, Chunk
 from fairway.errors import InternalError
-from fairway.kernels.sampling import Draw, Score, choose, score
 from fairway.kernels.program import PackedAdapter
+from fairway.kernels.sampling import Draw, Score, choose, score
 from fairway.tensors import F32
 
 U64: TypeAlias = npt.NDArray[np.uint64]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fairway.engine.batch import Batch
-from fairway.kernels.sampling import Draw, Score
 from fairway.kernels.program import PackedAdapter
+from fairway.kernels.sampling import Draw, Score
 from fairway.tensors import F32
 
 

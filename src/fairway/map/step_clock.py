@@ -15,8 +15,8 @@ from typing import Any
 from fairway.engine.batch import Batch
 from fairway.engine.engine import Engine
 from fairway.engine.runner import Runner
-from fairway.kernels.sampling import Draw, Score
 from fairway.kernels.program import PackedAdapter
+from fairway.kernels.sampling import Draw, Score
 from fairway.tensors import F32
 
 
