@@ -134,11 +134,16 @@ bool Executable::is_handed_on(std::size_t stage) const {
     return stage > 0 && counters_[stage].items() == 1 && counters_[stage - 1].items() > 0;
 }
 
-// Until a stage is done; meanwhile the thread asks memory for what it will read next.
+// Until a stage is done; meanwhile the thread asks memory for what it will read in the next stages that have work.
 void Executable::wait(std::size_t stage, int thread) {
     std::size_t next = stage + 1, part = 0;
-    while (!counters_[stage].all_done() && next < stages_.size() && next < stage + 4)
-        if (!stages_[next]->warm(run_, counters_[next].first_of(static_cast<std::size_t>(thread)), part++)) ++next, part = 0;
+    for (std::size_t left = 3; left > 0 && next < stages_.size() && !counters_[stage].all_done();) {
+        const bool has_work = counters_[next].items() > 0;
+        if (has_work && stages_[next]->warm(run_, counters_[next].first_of(static_cast<std::size_t>(thread)), part++)) continue;
+        if (has_work) --left;
+        ++next;
+        part = 0;
+    }
     counters_[stage].wait(team_->bed());
 }
 
