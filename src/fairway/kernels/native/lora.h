@@ -1,6 +1,6 @@
 // What adapters add to products: out += scale * ((x @ a.T) @ b.T) for the tokens of sequences that have one.
-// x @ a.T is a stage of its own; @ b.T is added by whoever computes those tiles of the product, while they
-// are in its cache. Both are plain products of floats, so a row's sums have one order whatever the step.
+// x @ a.T is a stage of its own, of integers where the product is; @ b.T is added by whoever computes those
+// tiles of the product, while they are in its cache. A row's sums have one order whatever the step.
 #pragma once
 
 #include <deque>
