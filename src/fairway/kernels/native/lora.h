@@ -17,7 +17,7 @@ struct LoraLayer {
         bool has_pairs;
         std::size_t rank;
         std::size_t column;  // where it begins in x @ a.T
-        std::size_t first_tile;     // of the product
+        std::size_t first_tile;  // of the product
         float scale;
     };
     std::shared_ptr<Matrix> a;  // null: nothing
