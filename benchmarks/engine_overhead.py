@@ -25,7 +25,7 @@ from fairway.engine.request import Request
 from fairway.engine.sampling_params import SamplingParams
 from fairway.engine.token_stream import Mailbox, deliver
 from fairway.kernels import program as p
-from fairway.kernels.program import CacheShape, Executable, Limits, Program, Step
+from fairway.kernels.program import CacheShape, Executable, Limits, PackedAdapter, Program, Step
 from fairway.kernels.sampling import Draw, Score
 from fairway.kernels.select import select_backend
 from fairway.tensors import F32, DenseTensor
@@ -84,6 +84,12 @@ class NothingRunner:
 
     def score(self, rows: Sequence[int], numbers: Sequence[int]) -> list[Score]:
         return self.executable.score(rows, numbers, self.vocab_size)
+
+    def load_adapter(self, adapter: str, packed: PackedAdapter) -> None:
+        """Nothing to load."""
+
+    def unload_adapter(self, adapter: str) -> None:
+        """Nothing to unload."""
 
 
 def microseconds_per_step(

@@ -63,6 +63,7 @@ class FakeRuntime:
         self.info = replace(INFO, has_chat_template=has_template)
         self.tokenizer = ByteTokenizer()
         self.defaults = SamplingParams()
+        self.adapters = None
         self.num_words, self.pause_s, self.more = num_words, pause_s, more
         self.requests: list[GenerationRequest] = []
         self.closed = False

@@ -9,13 +9,14 @@ import pytest
 from model_folders import converted
 
 from fairway.convert.hops import convert, prepare
-from fairway.convert.merge_lora import delta, merged, open_adapter
+from fairway.convert.merge_lora import delta, merged
 from fairway.convert.settings import ConvertSettings
 from fairway.errors import FormatError, UnsupportedError
 from fairway.formats.floats import floats
 from fairway.formats.gguf_writer import write_gguf
 from fairway.formats.lora import Adapter, LoraLayer
 from fairway.formats.lora_gguf import write_gguf_adapter
+from fairway.formats.lora_open import open_adapter
 from fairway.formats.open import open_bundle
 from fairway.formats.safetensors import open_safetensors
 from fairway.models.conversion import to_bf16
@@ -33,7 +34,7 @@ def base_of(name):
 def test_the_merged_model_is_pefts(name):
     """Bit for bit where it was made; other matrix libraries may add the products in another order."""
     base = base_of(name)
-    model = merged(base, open_adapter(DATA / name, base))
+    model = merged(base, open_adapter(DATA / name, base.config))
     expected = open_safetensors(DATA / f"{name}-merged.safetensors")
     for key, info in base.tensors.infos.items():
         found = floats(model.tensors.read(key))
@@ -47,9 +48,9 @@ def test_the_merged_model_is_pefts(name):
 
 def test_a_gguf_adapter_merges_to_the_same_numbers(tmp_path):
     base = base_of("plain")
-    adapter = open_adapter(DATA / "plain", base)
+    adapter = open_adapter(DATA / "plain", base.config)
     write_gguf_adapter(adapter, tmp_path / "a.gguf", base.config)
-    ours = merged(base, open_adapter(tmp_path / "a.gguf", base))
+    ours = merged(base, open_adapter(tmp_path / "a.gguf", base.config))
     theirs = merged(base, adapter)
     for name in base.tensors.infos:
         assert np.array_equal(ours.tensors.read(name).values, theirs.tensors.read(name).values)
@@ -59,7 +60,7 @@ def test_sixteen_bits_are_rounded_once(tmp_path):
     shutil.copytree(DATA / "base-llama", tmp_path / "base")
     converted(tmp_path / "base", "safetensors", tmp_path / "bf16", type="BF16", weights_only=True)
     base = open_bundle(tmp_path / "bf16", complete=False)
-    adapter = open_adapter(DATA / "plain", base)
+    adapter = open_adapter(DATA / "plain", base.config)
     name = "model.layers.0.self_attn.q_proj.weight"
     exact = floats(base.tensors.read(name)) + delta(adapter.layers[name.removesuffix(".weight")])
     model = merged(base, adapter)
@@ -72,7 +73,7 @@ def test_sixteen_bits_are_rounded_once(tmp_path):
 
 def test_a_merged_model_is_converted_like_any_other(tmp_path):
     base = base_of("plain")
-    model = merged(base, open_adapter(DATA / "plain", base))
+    model = merged(base, open_adapter(DATA / "plain", base.config))
     convert(prepare(model, ConvertSettings("safetensors", out=tmp_path / "out", weights_only=True)))
     again = open_bundle(tmp_path / "out", complete=False)
     for name in base.tensors.infos:
@@ -82,7 +83,7 @@ def test_a_merged_model_is_converted_like_any_other(tmp_path):
 def test_another_models_adapter_is_refused():
     base = base_of("plain")
     with pytest.raises(FormatError, match=r"changes transformer\.h\.0\.\S+, which is not in"):
-        merged(base, open_adapter(DATA / "gpt2", base))
+        merged(base, open_adapter(DATA / "gpt2", base.config))
     ones = DenseTensor("f32", np.ones((2, 2), np.float32))
     name = "model.layers.0.self_attn.q_proj"
     with pytest.raises(FormatError, match=r"as \[2, 2\], .*\[32, 32\].*trained on org/base"):
@@ -93,7 +94,7 @@ def test_another_models_adapter_is_refused():
 
 def test_quantised_models_are_refused_unless_told():
     base = base_of("plain")
-    adapter = open_adapter(DATA / "plain", base)
+    adapter = open_adapter(DATA / "plain", base.config)
     quantised = replace(base, config={**base.config, "quantization_config": {"quant_method": "awq"}})
     with pytest.raises(UnsupportedError, match="quantised"):
         merged(quantised, adapter)
@@ -104,10 +105,10 @@ def test_quantised_models_are_refused_unless_told():
 def test_what_is_no_adapter_is_refused(tmp_path):
     base = base_of("plain")
     with pytest.raises(FormatError, match=r"has no adapter_config\.json"):
-        open_adapter(DATA / "base-llama", base)
+        open_adapter(DATA / "base-llama", base.config)
     with pytest.raises(UnsupportedError, match="is a model, not an adapter"):
         write_gguf(tmp_path / "m.gguf", {"general.architecture": "llama"}, {})
-        open_adapter(tmp_path / "m.gguf", base)
+        open_adapter(tmp_path / "m.gguf", base.config)
 
 
 def test_a_weight_that_sixteen_bits_cannot_hold_is_refused():

@@ -12,6 +12,12 @@ from fairway.engine.request import Request
 from fairway.engine.sampling_params import SamplingParams
 
 
+class NoWeights:
+    """An adapter for a runner without a model."""
+
+    num_bytes = 0
+
+
 def greedy(**fields) -> SamplingParams:
     return SamplingParams(**{"temperature": 0.0, "max_tokens": 16, **fields})
 
@@ -41,10 +47,12 @@ def answer(engine: Engine, prompt: Sequence[int], sampling: SamplingParams, **fi
     return drain(engine)[request.id]
 
 
-def alone(prompt: Sequence[int], sampling: SamplingParams, **fields) -> list[int]:
+def alone(prompt: Sequence[int], sampling: SamplingParams, adapter: str = "", **fields) -> list[int]:
     """The tokens of a request that has an engine with plenty of room for itself."""
     engine = engine_with(**{"num_blocks": 300, "max_tokens": 600, "max_outputs": 600, **fields})
-    engine.add(Request(prompt, sampling))
+    if adapter:
+        engine.adapters.load(adapter, NoWeights())
+    engine.add(Request(prompt, sampling, adapter=adapter))
     events = []
     while engine.has_work:
         events += engine.step()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engine_cases import alone, answer, drain, engine_with, greedy, tokens
+from engine_cases import NoWeights, alone, answer, drain, engine_with, greedy, tokens
 
 from fairway.engine.batch import Batch
 from fairway.engine.engine import Engine
@@ -164,6 +164,7 @@ def test_prompt_logprobs_do_not_depend_on_the_cache_or_on_preemption() -> None:
 def test_another_adapter_does_not_read_this_ones_cache() -> None:
     engine = engine_with()
     answer(engine, PROMPT, greedy())
+    engine.adapters.load("poet", NoWeights())
     assert answer(engine, PROMPT, greedy(), adapter="poet")[0].num_cached_tokens == 0
     assert answer(engine, PROMPT, greedy(), adapter="poet")[0].num_cached_tokens == 64
 

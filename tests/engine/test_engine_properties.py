@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from engine_cases import alone
+from engine_cases import NoWeights, alone
 from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
 
@@ -14,9 +14,10 @@ from fairway.engine.fake_runner import FakeRunner
 from fairway.engine.limits import EngineSettings
 from fairway.engine.request import Request
 from fairway.engine.sampling_params import SamplingParams
-from fairway.errors import ContextExceeded
+from fairway.errors import ContextExceeded, ModelNotFound
 
 VOCABULARY = 40
+ADAPTERS = ["poet", "clerk"]
 
 runners = st.fixed_dictionaries(
     {
@@ -37,6 +38,9 @@ class Play:
         self.random = random.Random(seed)
         wishes = EngineSettings(enable_prefix_caching=shares)
         self.engine = Engine(FakeRunner(vocab_size=VOCABULARY, **runner), wishes)
+        for adapter in ADAPTERS:
+            self.engine.adapters.load(adapter, NoWeights())
+        self.loaded = set(ADAPTERS)
         self.runner = runner
         self.asked: dict[str, Request] = {}
         self.prompts: list[list[int]] = []
@@ -46,21 +50,34 @@ class Play:
         for _ in range(num_rounds):
             for _ in range(self.random.choice([0, 0, 1, 1, 4])):
                 self.arrive()
+            if self.random.random() < 0.1:
+                self.load_or_unload(self.random.choice(ADAPTERS))
             if self.random.random() < 0.1 and self.asked:
                 self.abort(self.random.choice(list(self.asked)))
             self.step()
         while self.engine.has_work:
             self.step()
 
+    def load_or_unload(self, adapter: str) -> None:
+        """Also while its requests run, and again while it still leaves."""
+        if adapter in self.loaded:
+            self.engine.adapters.unload(adapter)
+        else:
+            self.engine.adapters.load(adapter, NoWeights())
+        self.loaded ^= {adapter}
+
     def arrive(self) -> None:
         """One request, or several answers to the same one."""
         prompt, sampling = self.prompt(), self.sampling()
-        adapter = self.random.choice(["", "", "poet"])
+        adapter = self.random.choice(["", "", *ADAPTERS])
         for _ in range(self.random.choice([1, 1, 3])):
             request = Request(prompt, sampling, id=str(len(self.asked)), adapter=adapter)
             try:
                 self.engine.add(request)
             except ContextExceeded:
+                return
+            except ModelNotFound:
+                assert adapter not in self.loaded
                 return
             self.prompts.append(prompt)
             self.asked[request.id] = request
@@ -108,7 +125,8 @@ class Play:
             stream = self.events[request_id]
             assert stream[-1].finish_reason is not None
             found = [event.token_id for event in stream if event.token_id is not None]
-            expected = alone(request.token_ids[: request.num_prompt], request.sampling, **limits)
+            prompt = request.token_ids[: request.num_prompt]
+            expected = alone(prompt, request.sampling, request.adapter, **limits)
             if stream[-1].finish_reason == "abort":
                 expected = expected[: len(found)]
             assert found == expected, request_id
@@ -124,6 +142,7 @@ class Play:
         assert sum(stats.requests_total.values()) == len(self.asked)
         assert stats.generated_tokens_total == sum(event.token_id is not None for event in events)
         assert len(self.engine.door) == 0
+        assert self.engine.runner.adapters == self.loaded
 
     def check_nothing_was_shared(self) -> None:
         stats = self.engine.stats()

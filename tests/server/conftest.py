@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import openai
@@ -11,6 +13,8 @@ from serving import serving
 from stack import make_runtime
 
 from fairway.server.run import ServerThread
+
+sys.path.append(str(Path(__file__).parents[1] / "runtimes"))  # adapter_models
 
 
 @pytest.fixture(scope="session")

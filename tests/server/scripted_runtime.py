@@ -42,6 +42,7 @@ class ScriptedRuntime:
     info: ModelInfo = INFO
     tokenizer: ByteTokenizer = field(default_factory=ByteTokenizer)
     defaults: SamplingParams = field(default_factory=SamplingParams)
+    adapters: None = None
     generations: list[ScriptedGeneration] = field(default_factory=list)
     requests: list[GenerationRequest] = field(default_factory=list)
 

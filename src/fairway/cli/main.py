@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tune": ("fairway.cli.tune", "Fine-tune a model: today, check the data for it."),
     "tensorrt": ("fairway.cli.tensorrt", "Build a TensorRT engine for this GPU, as a cache entry."),
     "inspect": ("fairway.cli.inspect", "Say what a model file is, from its header only."),
+    "lora": ("fairway.cli.lora", "List, load and unload the LoRA adapters of a running server."),
     "cache": ("fairway.cli.cache", "List or clear the packed weights and engines that are kept on disk."),
 }
 

@@ -27,11 +27,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ENGINE_FLAGS = {
     name: settings.flag_name(name)
-    for name in ("weights", "context", "kv", "kv_share", "threads", "max_sequences", "isa")
+    for name in (
+        "weights",
+        "context",
+        "kv",
+        "kv_share",
+        "threads",
+        "max_sequences",
+        "isa",
+    )
 } | {
     "enable_prefix_caching": "--enable-prefix-caching/--no-enable-prefix-caching",
     "packed_cache": "--cache/--no-cache",
 }
+ADAPTER_FLAGS = {name: settings.flag_name(name) for name in ("max_loras", "max_lora_rank")}
 SERVER_FLAGS = {
     "host": "--host",
     "port": "--port",
@@ -39,12 +48,18 @@ SERVER_FLAGS = {
     "api_key_file": "--api-key-file",
     "allow_no_auth": "--allow-no-auth",
     "allowed_origins": "--allow-origin",
+    "lora_folder": "--lora-folder",
 }
 
 
 def engine_options(function: F) -> F:
     """The flags of `PlanSettings` that a command line needs."""
     return _options(PlanSettings, ENGINE_FLAGS, function)
+
+
+def adapter_options(function: F) -> F:
+    """Those of `PlanSettings` for commands that serve adapters."""
+    return _options(PlanSettings, ADAPTER_FLAGS, function)
 
 
 def server_options(function: F) -> F:
@@ -58,7 +73,7 @@ def json_option(function: F) -> F:
 
 def engine_settings(flags: Mapping[str, Any]) -> PlanSettings:
     """From file, environment and those of `flags` that belong to the engine."""
-    return settings.load(SECTIONS, PlanSettings, flags=_only(flags, ENGINE_FLAGS))
+    return settings.load(SECTIONS, PlanSettings, flags=_only(flags, ENGINE_FLAGS | ADAPTER_FLAGS))
 
 
 def server_settings(flags: Mapping[str, Any]) -> ServerSettings:

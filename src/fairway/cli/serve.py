@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fairway.cli.adapters import load_loras, lora_option, parse_loras
 from fairway.cli.addresses import Addresses
 from fairway.cli.options import (
     HELP,
+    adapter_options,
     engine_options,
     engine_settings,
     json_option,
@@ -32,25 +34,29 @@ if TYPE_CHECKING:
 
 @click.command(context_settings=HELP)
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@lora_option
+@adapter_options
 @server_options
 @engine_options
 @json_option
-def serve(models: tuple[str, ...], as_json: bool, **flags: Any) -> None:  # noqa: ANN401
+def serve(models: tuple[str, ...], loras: tuple[str, ...], as_json: bool, **flags: Any) -> None:  # noqa: ANN401
     """Serve each MODEL over HTTP.
 
     NAME=MODEL serves it under that name. MODEL is a folder, a .gguf or .safetensors file, a hub id
-    (org/name, org/name:Q4_K_M), or "builtin".
+    (org/name, org/name:Q4_K_M), or "builtin". Requests choose an adapter by its NAME or by MODEL:NAME.
     """
     screen = screen_for(as_json)
     settings = server_settings(flags)
     check_address(settings)
     import_server_early()
     planned = plan_all(models, engine_settings(flags), screen)
+    adapters = parse_loras(loras, [each.name for each in planned])
     with ExitStack() as stack:
         runtimes = {}
         for each in planned:
             runtimes[each.name] = load(each, screen)
             stack.callback(runtimes[each.name].close)
+        load_loras(adapters, runtimes, screen)
         run_server(runtimes, settings, lambda address: _announce(address, runtimes, settings, as_json))
 
 

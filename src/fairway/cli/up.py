@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fairway.cli.adapters import load_loras, lora_option, parse_loras
 from fairway.cli.addresses import Addresses
 from fairway.cli.first_answer import FirstAnswer, check
 from fairway.cli.options import (
     HELP,
+    adapter_options,
     engine_options,
     engine_settings,
     json_option,
@@ -33,11 +35,19 @@ NAME_WIDTH = 9
 
 @click.command(context_settings=HELP)
 @click.argument("model", required=False)
+@lora_option
+@adapter_options
 @server_options
 @engine_options
 @click.option("--no-serve", is_flag=True, help="End after the check, with the answer.")
 @json_option
-def up(model: str | None, no_serve: bool, as_json: bool, **flags: Any) -> None:  # noqa: ANN401
+def up(
+    model: str | None,
+    no_serve: bool,
+    as_json: bool,
+    loras: tuple[str, ...],
+    **flags: Any,  # noqa: ANN401
+) -> None:
     """Prepare MODEL, check it and serve it: the whole way in one command.
 
     MODEL is a folder, a .gguf or .safetensors file, a hub id (org/name, org/name:Q4_K_M), or nothing
@@ -50,9 +60,11 @@ def up(model: str | None, no_serve: bool, as_json: bool, **flags: Any) -> None: 
         check_address(settings)
         import_server_early()
     planned = plan_model(model, engine, screen)
+    adapters = parse_loras(loras, [planned.name])
     if not as_json:
         _print(planned.plan.lines())
     with closing(load(planned, screen)) as runtime:
+        load_loras(adapters, {planned.name: runtime}, screen)
         answer = _check(runtime, screen, as_json)
         report = Report(planned, answer, as_json)
         if no_serve:

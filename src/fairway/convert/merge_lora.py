@@ -20,12 +20,9 @@ from fairway.convert.encode import encode
 from fairway.errors import FormatError, UnsupportedError
 from fairway.formats.bundle import Bundle, TensorInfo, Tensors
 from fairway.formats.floats import FLOATS, dense_tensor, floats
-from fairway.formats.gguf import open_gguf
-from fairway.formats.identify import identify
 from fairway.formats.lineage import Lineage, Origin, Step, now
 from fairway.formats.lora import Adapter, LoraLayer
-from fairway.formats.lora_gguf import is_gguf_adapter, read_gguf_adapter
-from fairway.formats.lora_peft import CONFIG, read_peft
+from fairway.formats.lora_open import open_adapter
 from fairway.formats.quantized_folder import method_of
 from fairway.models.conversion import floats_of
 from fairway.tensors import F32, DenseTensor, WeightTensor
@@ -33,18 +30,6 @@ from fairway.tensors import F32, DenseTensor, WeightTensor
 TURNED_LAYERS = "transformer.h."
 """GPT-2 keeps its matrices [in, out]; all others are [out, in]."""
 ELEMENT_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
-
-
-def open_adapter(path: Path, base: Bundle) -> Adapter:
-    """A PEFT folder (or a file in one), or a GGUF adapter for this base."""
-    if path.is_file() and identify(path).format == "gguf":
-        if not is_gguf_adapter(open_gguf(path)):
-            raise UnsupportedError(f"{path} is a model, not an adapter.", hint="Name it as the model.")
-        return read_gguf_adapter(path, base.config)
-    folder = path if path.is_dir() else path.parent
-    if not (folder / CONFIG).is_file():
-        raise FormatError(f"{folder} has no {CONFIG}, so it is no adapter.", hint="Name PEFT's folder.")
-    return read_peft(folder)
 
 
 def merged(
@@ -74,7 +59,7 @@ def with_adapters(
     """The model with the adapters that its Modelfile names, and `more`; as it is where there are none."""
     preset = bundle.preset
     for path in (*(preset.adapters if preset else ()), *more):
-        adapter = open_adapter(path, bundle)
+        adapter = open_adapter(path, bundle.config)
         bundle = merged(bundle, adapter, stored_type=stored_type, allow_quantised=allow_quantised)
     return bundle if preset is None else replace(bundle, preset=replace(preset, adapters=()))
 

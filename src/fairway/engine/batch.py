@@ -25,6 +25,9 @@ class Chunk:
     content between two steps.
     """
 
+    adapter: str = ""
+    """Identity of the request's adapter; none if empty."""
+
     @property
     def num_tokens(self) -> int:
         return len(self.token_ids)

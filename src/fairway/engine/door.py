@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from fairway.engine.request import Request
 from fairway.engine.runner import Runner
-from fairway.errors import Busy, ContextExceeded, InternalError, RequestError
+from fairway.errors import Busy, ContextExceeded, InternalError, ModelNotFound, RequestError
 
 _RECENT = 32
 
@@ -79,7 +79,9 @@ class Door:
         self.capacity = capacity
         self._clock = clock
         self._lock = threading.Lock()
-        self._inside: set[str] = set()
+        self._inside: dict[str, str] = {}
+        """Request id -> its adapter."""
+        self._adapters: set[str] = set()
         self._closed = False
         self._departures: deque[float] = deque(maxlen=_RECENT)
 
@@ -87,7 +89,7 @@ class Door:
         return len(self._inside)
 
     def enter(self, request: Request) -> None:
-        """Lets `request` in. Raises ContextExceeded, RequestError or Busy."""
+        """Lets `request` in. Raises ContextExceeded, RequestError, ModelNotFound or Busy."""
         if request.finish_reason is not None or request.num_output:
             raise InternalError(f"Request {request.id} was answered before; make a new one.")
         self.capacity.fit(request)
@@ -95,12 +97,28 @@ class Door:
             self._refuse_if_full()
             if request.id in self._inside:
                 raise RequestError(f"A request with id {request.id} is running already.", param="request_id")
-            self._inside.add(request.id)
+            if request.adapter and request.adapter not in self._adapters:
+                raise ModelNotFound("This adapter is not loaded.", param="model")
+            self._inside[request.id] = request.adapter
 
     def leave(self, request_id: str) -> None:
         with self._lock:
-            self._inside.discard(request_id)
+            self._inside.pop(request_id, None)
             self._departures.append(self._clock())
+
+    def admit(self, adapter: str) -> None:
+        """Requests with this adapter may come in."""
+        with self._lock:
+            self._adapters.add(adapter)
+
+    def refuse(self, adapter: str) -> None:
+        """No more of them."""
+        with self._lock:
+            self._adapters.discard(adapter)
+
+    def num_inside(self, adapter: str) -> int:
+        with self._lock:
+            return Counter(self._inside.values())[adapter]
 
     def close(self) -> None:
         """Nobody comes in any more."""

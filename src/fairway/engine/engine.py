@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from fairway.engine.adapters import Adapters
 from fairway.engine.batch import Batch, Chunk
 from fairway.engine.door import Capacity, Door
 from fairway.engine.events import FinishReason, TokenEvent
@@ -38,6 +39,7 @@ class Engine:
         self.runner = runner
         self.limits = StepLimits.of(runner, settings)
         self.door = Door(Capacity.of(runner, self.limits.max_sequences + settings.max_waiting))
+        self.adapters = Adapters(runner, self.door)
         self._shares_prefixes = settings.enable_prefix_caching
         self.scheduler = Scheduler(self._empty_cache(), self.limits)
         self._stopwatch = Stopwatch(listener) if listener is not None else None
@@ -197,6 +199,7 @@ class Engine:
         request.finish_reason = reason
         self.scheduler.remove(request)
         self.door.leave(request.id)
+        self.adapters.release()
         self._num_finished[reason] += 1
 
     def _told(self) -> list[TokenEvent]:

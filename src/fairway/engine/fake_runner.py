@@ -8,6 +8,7 @@ batch that breaks the contract is an InternalError.
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from fairway.engine.batch import Batch, Chunk
 from fairway.errors import InternalError
+from fairway.kernels.program import PackedAdapter
 from fairway.kernels.sampling import Draw, Score, choose, score
 from fairway.tensors import F32
 
@@ -44,6 +46,7 @@ class FakeRunner:
     num_steps: int = 0
     num_tokens: int = 0
     """Tokens computed in all steps."""
+    adapters: set[str] = field(default_factory=set)
     _store: U64 = field(init=False, repr=False)
     _logits: F32 = field(init=False, repr=False)
 
@@ -72,6 +75,12 @@ class FakeRunner:
     def score(self, rows: Sequence[int], numbers: Sequence[int]) -> list[Score]:
         return score(self._logits, rows, numbers)
 
+    def load_adapter(self, adapter: str, packed: PackedAdapter) -> None:  # noqa: ARG002  its name says it all
+        self.adapters.add(adapter)
+
+    def unload_adapter(self, adapter: str) -> None:
+        self.adapters.remove(adapter)
+
     def _wait(self, batch: Batch) -> None:
         seconds = self.step_latency_s + self.token_latency_s * batch.num_tokens
         if seconds > 0:
@@ -80,7 +89,9 @@ class FakeRunner:
     def _write(self, chunk: Chunk) -> None:
         positions = np.arange(chunk.start, chunk.start + chunk.num_tokens)
         blocks = np.asarray(chunk.block_ids)[positions // self.block_size]
-        self._store[blocks, positions % self.block_size] = hashed(np.asarray(chunk.token_ids), positions)
+        changed = np.uint64(zlib.crc32(chunk.adapter.encode()))
+        numbers = hashed(np.asarray(chunk.token_ids), positions) ^ changed
+        self._store[blocks, positions % self.block_size] = numbers
 
     def _read(self, chunk: Chunk) -> F32:
         """Logits in [-8, 8) of the chunk's last tokens, from all that its blocks hold up to each."""
@@ -102,6 +113,8 @@ class FakeRunner:
             raise InternalError(
                 f"A batch of {batch.num_tokens} tokens and {batch.num_outputs} outputs is too large."
             )
+        if unknown := {chunk.adapter for chunk in batch.chunks} - self.adapters - {""}:
+            raise InternalError(f"A batch names adapters that are not loaded: {unknown}.")
         written = [block for chunk in batch.chunks for block in self._written_blocks(chunk)]
         if len(set(written)) != len(written):
             raise InternalError("Two chunks write to the same block.")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fairway.engine.batch import Batch
+from fairway.kernels.program import PackedAdapter
 from fairway.kernels.sampling import Draw, Score
 from fairway.tensors import F32
 
@@ -46,3 +47,9 @@ class Runner(Protocol):
     def score(self, rows: Sequence[int], numbers: Sequence[int]) -> list[Score]:
         """What log probabilities are made of, of these rows as they are now; `kernels.sampling.score`."""
         ...
+
+    def load_adapter(self, adapter: str, packed: PackedAdapter) -> None:
+        """Chunks may name it from now on. Between two runs, as `unload_adapter`."""
+        ...
+
+    def unload_adapter(self, adapter: str) -> None: ...

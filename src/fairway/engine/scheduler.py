@@ -115,6 +115,7 @@ class Scheduler:
             start=start,
             num_outputs=request.num_outputs(num_tokens),
             block_ids=blocks if len(blocks) == num_blocks else blocks[:num_blocks],
+            adapter=request.adapter,
         )
 
     # Admit the waiting

@@ -9,18 +9,23 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from fairway.engine.engine import Engine
 from fairway.engine.events import FinishReason, TokenEvent
 from fairway.engine.request import Request
 from fairway.engine.stats import EngineStats
 from fairway.engine.token_stream import Mailbox, TokenStream, deliver
+from fairway.errors import Busy
 
 log = logging.getLogger(__name__)
 Message: TypeAlias = Callable[[], None]
+T = TypeVar("T")
+_LOOK_S = 0.2
 
 
 class Worker:
@@ -50,6 +55,17 @@ class Worker:
     def finish(self, request_id: str) -> None:
         """Ends a request whose answer is complete, for example at a stop string."""
         self.abort(request_id, "stop")
+
+    def call(self, action: Callable[[Engine], T]) -> T:
+        """What `action` returns, or raises, when it is done to the engine between two steps. Waits for it."""
+        done: Future[T] = Future()
+        self._inbox.put(partial(_fulfil, done, action, self._engine))
+        while True:
+            try:
+                return done.result(_LOOK_S)
+            except NotYet:
+                if not self._thread.is_alive() and not done.done():
+                    raise Busy("The model is shutting down.", retry_after_s=5) from None
 
     def stats(self) -> EngineStats:
         """As of the end of the last step."""
@@ -134,3 +150,10 @@ class Worker:
             ]
         )
         self._mailboxes.clear()
+
+
+def _fulfil(done: Future[T], action: Callable[[Engine], T], engine: Engine) -> None:
+    try:
+        done.set_result(action(engine))
+    except Exception as error:  # noqa: BLE001  whoever waits for it is told
+        done.set_exception(error)

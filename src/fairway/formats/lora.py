@@ -8,9 +8,13 @@ convert/merge_lora.py merges it. Rule: what is not this sum is refused by name, 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from fairway.errors import FormatError
 from fairway.formats.source import Source
@@ -63,6 +67,18 @@ class Adapter:
     @property
     def num_parameters(self) -> int:
         return sum(layer.a.values.size + layer.b.values.size for layer in self.layers.values())
+
+    @property
+    def digest(self) -> str:
+        """Of all that it computes, whatever it is called: layers, scales and values as they are stored."""
+        found = hashlib.sha256()
+        for name, layer in sorted(self.layers.items()):
+            parts = (layer.a, layer.b)
+            head = [name, layer.scale, [[part.type, part.shape] for part in parts]]
+            found.update(json.dumps(head).encode())
+            for part in parts:
+                found.update(np.ascontiguousarray(part.values).data)
+        return f"sha256:{found.hexdigest()}"
 
 
 def checked_layer(name: str, layer: LoraLayer, where: str) -> LoraLayer:

@@ -50,6 +50,10 @@ class MappedFile:
     def __init__(self, descriptor: int, num_bytes: int) -> None: ...
     def matrix(self, form: Form, offset: int) -> Matrix: ...
 
+LoraLayer = tuple[int, Matrix, list[tuple[Matrix, bool, int, int, int, float]]]
+"""Site, A, and for each part B, whether its words are pairs of bfloat16, its rank, its first column of
+x @ A.T, its first tile and its scale."""
+
 class Executable:
     def __init__(
         self,
@@ -73,9 +77,10 @@ class Executable:
         bias: F32 | None,
         residual: list[int] | None,
         scale: float,
+        adapts: bool,
     ) -> None: ...
     def gated_linear(
-        self, x: list[int], matrix: Matrix, bias: F32 | None, out: list[int], activation: int
+        self, x: list[int], matrix: Matrix, bias: F32 | None, out: list[int], activation: int, adapts: bool
     ) -> None: ...
     def gate(self, x: list[int], out: list[int], activation: int) -> None: ...
     def activate(self, x: list[int], out: list[int], activation: int) -> None: ...
@@ -88,11 +93,24 @@ class Executable:
     def select_outputs(self, x: list[int], out: list[int]) -> None: ...
     def soft_cap(self, x: list[int], cap: float) -> None: ...
     def finish(self, logits: list[int]) -> None: ...
+    def put_adapter(self, slot: int, layers: list[LoraLayer] | None) -> None: ...
     def run(
-        self, token_ids: I32, positions: I32, starts: I32, block_tables: I32, output_rows: I32
+        self,
+        token_ids: I32,
+        positions: I32,
+        starts: I32,
+        block_tables: I32,
+        output_rows: I32,
+        adapters: I32 | None,
     ) -> F32: ...
     def greedy(
-        self, token_ids: I32, positions: I32, starts: I32, block_tables: I32, output_rows: I32
+        self,
+        token_ids: I32,
+        positions: I32,
+        starts: I32,
+        block_tables: I32,
+        output_rows: I32,
+        adapters: I32 | None,
     ) -> list[int]: ...
     def choose(self, rows: I32, draws: npt.NDArray[np.float64], width: int) -> list[int]: ...
     def score(self, rows: I32, counts: I32, width: int) -> list[tuple[float, list[tuple[int, float]]]]: ...

@@ -118,6 +118,12 @@ def _check_linear(operation: p.Linear, where: str) -> None:
         _vector(where, "bias", operation.bias, operation.matrix.rows)
     if operation.residual is not None:
         _expect(where, residual=(operation.residual.width, operation.out.width))
+    for part in operation.lora:
+        if (
+            operation.x.rows != "tokens"
+            or not 0 <= part.start < part.start + part.width <= operation.out.width
+        ):
+            raise ValueError(f"{where}: an adapter cannot change columns {part.start} on by {part.width}")
 
 
 def _overlap(a: Buffer, b: Buffer) -> bool:
@@ -168,6 +174,8 @@ def check_step(step: Step, cache: CacheShape, limits: Limits) -> None:
         raise ValueError("starts must rise from 0 to the number of tokens")
     if outputs and not (step.output_rows.min() >= 0 and step.output_rows.max() < tokens):
         raise ValueError("an output row lies outside the step")
+    if step.adapters is not None and step.adapters.shape != (sequences,):
+        raise ValueError("adapters do not have the step's size")
     for s in range(sequences):
         _check_sequence(step, s, cache)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,8 +20,9 @@ from fairway.kernels.check import buffers_of, check_program
 from fairway.kernels.cores import allowed_cores
 from fairway.kernels.extension import MISSING, native_isas
 from fairway.kernels.extension import native as _native
+from fairway.kernels.native_lora import NativeAdapter, Pack, pack_adapter
 from fairway.kernels.packing import Kind, Packer, kind_of
-from fairway.kernels.program import Buffer, CacheShape, Limits, Program, Step
+from fairway.kernels.program import Buffer, CacheShape, Delta, Limits, PackedAdapter, Program, Step
 from fairway.kernels.sampling import Draw, Score
 from fairway.tensors import F32, I32, WeightTensor
 
@@ -45,7 +46,7 @@ class NativeBackend:
     def threads(self) -> int:
         return self._team.size
 
-    def matrix(self, weight: WeightTensor) -> p.Matrix:
+    def matrix(self, weight: WeightTensor) -> _native.Matrix:
         """Packs a weight into tiles of 16 rows; the source may be dropped afterwards."""
         if len(weight.shape) != 2 or 0 in weight.shape:
             raise ValueError(f"a matrix has rows and columns, not shape {list(weight.shape)}")
@@ -74,14 +75,16 @@ class NativeBackend:
             else:
                 _record(native, operation)
         native.finish(_columns(logits))
-        return NativeExecutable(native)
+        return NativeExecutable(native, list(program.operations), self.matrix)
 
 
 class NativeExecutable:
     """A program bound to its cache; runs without the interpreter lock."""
 
-    def __init__(self, native: _native.Executable) -> None:
+    def __init__(self, native: _native.Executable, operations: list[p.Operation], pack: Pack) -> None:
         self._native = native
+        self._operations = operations
+        self._pack = pack
 
     @property
     def num_bytes(self) -> int:
@@ -107,18 +110,29 @@ class NativeExecutable:
         counts = np.array(numbers, np.int32)
         return [Score(*each) for each in self._native.score(np.array(rows, np.int32), counts, vocabulary)]
 
+    def pack_adapter(self, deltas: Mapping[str, Delta]) -> NativeAdapter:
+        """Deltas by the names of their parts; the source may be dropped afterwards."""
+        return pack_adapter(self._operations, deltas, self._pack)
+
+    def put_adapter(self, slot: int, adapter: PackedAdapter | None) -> None:
+        """What `Step.adapters` means by `slot` from now on; None: nothing."""
+        if adapter is not None and not isinstance(adapter, NativeAdapter):
+            raise TypeError(f"this adapter belongs to another backend: {type(adapter).__name__}")
+        self._native.put_adapter(slot, None if adapter is None else adapter.layers)
+
     def profile(self, on: bool = True) -> dict[str, float]:
         """Seconds per kind of stage since the last call; switches counting on or off."""
         return self._native.profile(on)
 
 
-def _arrays(step: Step) -> tuple[I32, I32, I32, I32, I32]:
+def _arrays(step: Step) -> tuple[I32, I32, I32, I32, I32, I32 | None]:
     return (
         np.ascontiguousarray(step.token_ids, np.int32),
         np.ascontiguousarray(step.positions, np.int32),
         np.ascontiguousarray(step.starts, np.int32),
         np.ascontiguousarray(step.block_tables, np.int32),
         np.ascontiguousarray(step.output_rows, np.int32),
+        None if step.adapters is None else np.ascontiguousarray(step.adapters, np.int32),
     )
 
 
@@ -154,8 +168,10 @@ def _pair(linear: p.Operation, gate: p.Operation) -> GatedLinear | None:
 
 def _record_gated(native: _native.Executable, pair: GatedLinear) -> None:
     linear, gate = pair.linear, pair.gate
-    activation = _ACTIVATIONS[gate.activation]
-    native.gated_linear(_columns(linear.x), _own(linear.matrix), linear.bias, _columns(gate.out), activation)
+    activation, adapts = _ACTIVATIONS[gate.activation], bool(linear.lora)
+    native.gated_linear(
+        _columns(linear.x), _own(linear.matrix), linear.bias, _columns(gate.out), activation, adapts
+    )
 
 
 def _output_buffers(program: Program) -> list[bool]:
@@ -183,9 +199,9 @@ def _record(native: _native.Executable, operation: p.Operation) -> None:
             native.rms_norm(_columns(x), weight, _columns(out), eps)
         case p.LayerNorm(x, weight, bias, out, eps):
             native.layer_norm(_columns(x), weight, bias, _columns(out), eps)
-        case p.Linear(x, matrix, out, added, residual, scale):
+        case p.Linear(x, matrix, out, added, residual, scale, lora):
             onto = None if residual is None else _columns(residual)
-            native.linear(_columns(x), _own(matrix), _columns(out), added, onto, scale)
+            native.linear(_columns(x), _own(matrix), _columns(out), added, onto, scale, bool(lora))
         case p.Gate(x, out, activation):
             native.gate(_columns(x), _columns(out), _ACTIVATIONS[activation])
         case p.Activate(x, out, activation):

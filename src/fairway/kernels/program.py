@@ -11,12 +11,12 @@ All activations are float32 [rows, width]. `rows` is "tokens" (every token of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from fairway.kernels.sampling import Draw, Score
-from fairway.tensors import F32, I32, WeightTensor
+from fairway.tensors import F32, I32, DenseTensor, WeightTensor
 
 Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu"]
 CacheType: TypeAlias = Literal["f32", "f16", "int8"]
@@ -94,11 +94,24 @@ class LayerNorm:
 
 
 @dataclass(frozen=True)
+class LoraPart:
+    """Columns `start : start + width` of a product: one linear layer, by a name that adapters know it by."""
+
+    name: str
+    start: int
+    width: int
+
+
+@dataclass(frozen=True)
 class Linear:
     """out = residual + scale * (x @ matrix.T + bias); residual may be the buffer `out` itself.
 
     int8 and int4 matrices quantise x to int8 with one scale per 32 columns (the power of two at
     or above absmax / 127, round half to even), so integer dot products are exact.
+
+    Then, for each part of `lora` that the adapter of a token's sequence changes by a `Delta`:
+    out[part] += scale * delta.scale * ((x @ a.T) @ b.T). Where the matrix is of integers, a is int8 in groups
+    of 32, multiplied with the same int8 x, and b is rounded to bfloat16; else all are floats as they are.
     """
 
     x: Buffer
@@ -107,6 +120,7 @@ class Linear:
     bias: F32 | None = None
     residual: Buffer | None = None
     scale: float = 1.0
+    lora: tuple[LoraPart, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -275,7 +289,8 @@ class Step:
     """One step's input. T tokens of S sequences, sequence s owning tokens starts[s] : starts[s + 1].
 
     token_ids [T], positions [T] (consecutive within a sequence), starts [S + 1],
-    block_tables [S, max_blocks] (unused entries are ignored), output_rows [R] token indices.
+    block_tables [S, max_blocks] (unused entries are ignored), output_rows [R] token indices,
+    adapters [S] the slot of each sequence's adapter or -1; None: nobody has one.
     """
 
     token_ids: I32
@@ -283,6 +298,23 @@ class Step:
     starts: I32
     block_tables: I32
     output_rows: I32
+    adapters: I32 | None = None
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What an adapter adds to one `LoraPart`: a [rank, columns of x], b [width of the part, rank]."""
+
+    a: DenseTensor
+    b: DenseTensor
+    scale: float
+
+
+class PackedAdapter(Protocol):
+    """An adapter in a backend's own layout."""
+
+    @property
+    def num_bytes(self) -> int: ...
 
 
 class Executable(Protocol):
@@ -311,6 +343,14 @@ class Executable(Protocol):
 
         With the `numbers[i]` most likely tokens of row i, as many as there are; see `kernels.sampling.score`.
         """
+        ...
+
+    def pack_adapter(self, deltas: Mapping[str, Delta]) -> PackedAdapter:
+        """Deltas by the names of their parts. Safe from any thread. ValueError where one fits none."""
+        ...
+
+    def put_adapter(self, slot: int, adapter: PackedAdapter | None) -> None:
+        """What `Step.adapters` means by `slot` from now on; None: nothing."""
         ...
 
 

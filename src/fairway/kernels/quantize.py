@@ -38,6 +38,13 @@ def quantize_low(weight: F32, bits: int) -> GroupedTensor:
     return GroupedTensor(bits, 32, codes, scales, zero=_middle(bits))
 
 
+def to_bf16(values: F32) -> Array:
+    """float32 as bf16 bit patterns, rounded half to even; NaN stays NaN."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(values), np.uint32(0x7FC0), rounded).astype(np.uint16)
+
+
 def _middle(bits: int) -> int:
     return int(1 << (bits - 1))
 

@@ -6,7 +6,7 @@ arrays [layer, block, slot, kv_head, ...].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,8 @@ from fairway.errors import InternalError
 from fairway.kernels import program as p
 from fairway.kernels import reference_ops as ops
 from fairway.kernels.check import buffers_of, check_program, check_step
-from fairway.kernels.program import Buffer, CacheShape, Limits, Program, Step
+from fairway.kernels.lora import changed_products, check_deltas, held_a, held_b
+from fairway.kernels.program import Buffer, CacheShape, Delta, Limits, PackedAdapter, Program, Step
 from fairway.kernels.sampling import Draw, Score, choose, score
 from fairway.tensors import F32, I32, Array, DenseTensor, GroupedTensor, WeightTensor
 
@@ -70,6 +71,17 @@ class ReferenceMatrix:
         return self.dense
 
 
+@dataclass(frozen=True)
+class ReferenceAdapter:
+    """A, B and scale by the names of their parts."""
+
+    deltas: Mapping[str, tuple[ReferenceMatrix, ReferenceMatrix, float]]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(a.num_bytes + b.num_bytes for a, b, _ in self.deltas.values())
+
+
 class ReferenceBackend:
     """Turns programs into `ReferenceExecutable`s."""
 
@@ -95,12 +107,15 @@ class ReferenceExecutable:
         self.cache = cache
         self.limits = limits
         self.stored = _stored(cache)
+        self.adapters: dict[int, ReferenceAdapter] = {}
         self.buffers: list[F32] = []
         self.step: Step | None = None
 
     def run(self, step: Step) -> F32:
         """Logits float32 [R, vocabulary]."""
         check_step(step, self.cache, self.limits)
+        if step.adapters is not None and not set(step.adapters.tolist()) <= {-1, *self.adapters}:
+            raise ValueError("a sequence names an adapter that is not loaded")
         self.step = step
         rows = {"tokens": len(step.token_ids), "outputs": len(step.output_rows)}
         kinds = {b.index: b.rows for o in self.operations for b in buffers_of(o)}
@@ -123,6 +138,27 @@ class ReferenceExecutable:
     def score(self, rows: Sequence[int], numbers: Sequence[int], vocabulary: int) -> list[Score]:
         """What log probabilities are made of, from rows of the last run's logits."""
         return score(self._get(self.logits)[:, :vocabulary], rows, numbers)
+
+    def pack_adapter(self, deltas: Mapping[str, Delta]) -> ReferenceAdapter:
+        """Deltas by the names of their parts."""
+        check_deltas(self.operations, deltas)
+        matrix = ReferenceBackend().matrix
+        packed = {
+            part.name: (
+                matrix(held_a(each.linear, delta.a)),
+                matrix(held_b(each.linear, delta.b)),
+                delta.scale,
+            )
+            for each in changed_products(self.operations, deltas)
+            for part, delta in each.deltas
+        }
+        return ReferenceAdapter(packed)
+
+    def put_adapter(self, slot: int, adapter: PackedAdapter | None) -> None:
+        """What `Step.adapters` means by `slot` from now on."""
+        self.adapters.pop(slot, None)
+        if isinstance(adapter, ReferenceAdapter):
+            self.adapters[slot] = adapter
 
     def _get(self, buffer: Buffer) -> F32:
         return self.buffers[buffer.index][:, buffer.start : buffer.start + buffer.width]
@@ -149,6 +185,7 @@ class ReferenceExecutable:
                 self._set(out, ops.layer_norm(self._get(x), weight, bias, eps))
             case p.Linear():
                 self._linear(o)
+                self._lora(o, step)
             case p.Gate(x, out, activation):
                 both = self._get(x)
                 gate, up = both[:, : out.width], both[:, out.width :]
@@ -180,6 +217,16 @@ class ReferenceExecutable:
             y = y + o.bias
         y = np.float32(o.scale) * y
         self._set(o.out, y if o.residual is None else self._get(o.residual) + y)
+
+    def _lora(self, o: p.Linear, step: Step) -> None:
+        x, out = self._get(o.x), self._get(o.out)
+        for s, slot in enumerate([] if step.adapters is None or not o.lora else step.adapters.tolist()):
+            rows = slice(step.starts[s], step.starts[s + 1])
+            for part in o.lora if slot >= 0 else ():
+                if delta := self.adapters[slot].deltas.get(part.name):
+                    a, b, scale = delta
+                    added = np.float32(o.scale * scale) * b.times(a.times(x[rows]))
+                    out[rows, part.start : part.start + part.width] += added
 
     def _write(self, k: Buffer, v: Buffer, layer: int, step: Step) -> None:
         largest = ops.F32_MAX if self.cache.type == "f32" else ops.F16_MAX

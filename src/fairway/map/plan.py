@@ -82,6 +82,8 @@ class Plan:
             isa=self.settings.isa,
             cache_folder=self.settings.packed_folder if self.settings.packed_cache else None,
             cache_bytes=self.settings.packed_bytes,
+            max_loras=self.settings.max_loras,
+            max_lora_rank=self.settings.max_lora_rank,
         )
 
     def lines(self) -> list[tuple[str, str]]:

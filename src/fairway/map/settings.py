@@ -31,6 +31,10 @@ class PlanSettings:
     enable_prefix_caching: bool = setting(
         True, "requests share the cache of equal beginnings, also with finished requests"
     )
+    max_loras: int = setting(
+        16, "LoRA adapters that may be loaded at a time; 0: none", minimum=0, maximum=4096
+    )
+    max_lora_rank: int = setting(64, "largest rank of an adapter", minimum=1, maximum=4096)
     isa: Literal["auto", "avx512", "avx2_vnni", "avx2", "neon_i8mm", "neon", "reference"] = setting(
         "auto", "instruction set of the kernels"
     )

@@ -15,6 +15,7 @@ from typing import Any
 from fairway.engine.batch import Batch
 from fairway.engine.engine import Engine
 from fairway.engine.runner import Runner
+from fairway.kernels.program import PackedAdapter
 from fairway.kernels.sampling import Draw, Score
 from fairway.tensors import F32
 
@@ -48,6 +49,12 @@ class StepClock:
 
     def score(self, rows: Sequence[int], numbers: Sequence[int]) -> list[Score]:
         return self._runner.score(rows, numbers)
+
+    def load_adapter(self, adapter: str, packed: PackedAdapter) -> None:
+        self._runner.load_adapter(adapter, packed)
+
+    def unload_adapter(self, adapter: str) -> None:
+        self._runner.unload_adapter(adapter)
 
     def take(self, batch: int) -> float | None:
         """Median seconds between two decoding steps of `batch` sequences since the last call."""

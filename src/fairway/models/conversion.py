@@ -15,6 +15,7 @@ import numpy as np
 
 from fairway.errors import SettingsError
 from fairway.kernels.quantize import quantize_int8, quantize_low
+from fairway.kernels.quantize import to_bf16 as to_bf16
 from fairway.kernels.reference_ops import dequantize, to_float32
 from fairway.tensors import F32, Array, DenseTensor, GroupedTensor, WeightTensor
 
@@ -50,13 +51,6 @@ def has_type(tensor: WeightTensor, weight_type: str) -> bool:
     if isinstance(tensor, DenseTensor):
         return tensor.type == weight_type
     return weight_type == f"int{tensor.bits}"
-
-
-def to_bf16(values: F32) -> Array:
-    """float32 as bf16 bit patterns, rounded half to even; NaN stays NaN."""
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    return np.where(np.isnan(values), np.uint32(0x7FC0), rounded).astype(np.uint16)
 
 
 def floats_of(tensor: WeightTensor) -> F32:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 from fairway.kernels.program import (
@@ -18,6 +19,7 @@ from fairway.kernels.program import (
     Embed,
     Gate,
     Linear,
+    LoraPart,
     RMSNorm,
     Rope,
     SelectOutputs,
@@ -76,6 +78,12 @@ class Projection:
     input_first: bool = False
     """Stored [columns, rows], as GPT-2's Conv1D does."""
 
+    def parts(self, start: int, end: int) -> tuple[LoraPart, ...]:
+        """Its layers among these rows, counted from the first of them. A layer is never cut."""
+        starts = accumulate(self.sizes, initial=-start)
+        parts = map(LoraPart, self.names, starts, self.sizes)
+        return tuple(part for part in parts if 0 <= part.start < end - start)
+
 
 def project(
     model: Recording,
@@ -102,6 +110,7 @@ def project(
                 bias=None if bias is None else bias[start:end],
                 residual=None if residual is None else residual.columns(start, matrix.rows),
                 scale=scale,
+                lora=projection.parts(start, end) if model.takes_adapters else (),
             )
         )
         start = end

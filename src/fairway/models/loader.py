@@ -63,6 +63,7 @@ def load_model(
     context: int | None = None,
     progress: Progress | None = None,
     cache: PackedCache | None = None,
+    takes_adapters: bool = False,
 ) -> Model:
     """Packs the weights of a bundle for a backend, or maps them packed from a cache.
 
@@ -79,7 +80,7 @@ def load_model(
     )
 
     def record(weights: WeightSource) -> Program:
-        recording = Recording(config, weights, served)
+        recording = Recording(config, weights, served, takes_adapters)
         family(config.model_type).record(recording)
         return recording.program
 

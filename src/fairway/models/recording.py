@@ -23,6 +23,8 @@ class Recording:
     weights: WeightSource
     context: int
     """Positions that will be served; some ropes depend on it."""
+    takes_adapters: bool = False
+    """Whether adapters may change the linear layers."""
     program: Program = field(default_factory=Program)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     ropes: dict[RopeConfig, Frequencies] = field(default_factory=dict)

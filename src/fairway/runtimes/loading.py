@@ -22,6 +22,7 @@ from fairway.formats.bundle import Bundle, Preset
 from fairway.kernels.program import CacheType, Limits
 from fairway.kernels.select import select_backend
 from fairway.models.loader import Model, load_model
+from fairway.runtimes.adapters import AdapterTable, opener
 from fairway.runtimes.heap import release_unused
 from fairway.runtimes.model_runner import ModelRunner
 from fairway.runtimes.native import NativeRuntime
@@ -61,6 +62,9 @@ class NativeOptions:
     """Where packed weights are kept; None: nowhere."""
     cache_bytes: int = 0
     """The most that they may take there."""
+    max_loras: int = 0
+    """Adapters that may be loaded at a time; 0: the model takes none."""
+    max_lora_rank: int = 64
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Loaded:
     tokenizer: Tokenizer
     model: Model
     engine: Engine
+    runner: ModelRunner
 
 
 def load_engine(
@@ -88,6 +93,7 @@ def load_engine(
         context=options.context,
         progress=progress,
         cache=_packed_cache(options, note),
+        takes_adapters=options.max_loras > 0,
     )
     cache = model.cache_shape(options.num_blocks, options.block_size, type=options.kv_type)
     limits = _limits(options)
@@ -96,18 +102,20 @@ def load_engine(
         max_waiting=options.max_waiting, enable_prefix_caching=options.enable_prefix_caching
     )
     engine = Engine(runner, settings)
-    return Loaded(bundle, options, tokenizer, model, engine)
+    return Loaded(bundle, options, tokenizer, model, engine, runner)
 
 
 def runtime_over(loaded: Loaded) -> NativeRuntime:
     """Starts the worker, who owns the engine from now on."""
+    worker = Worker(loaded.engine)
     return NativeRuntime(
         info=_info(loaded.bundle, loaded.model, loaded.options),
-        worker=Worker(loaded.engine),
+        worker=worker,
         tokenizer=loaded.tokenizer,
         template=load_template(loaded.bundle.chat_template, loaded.tokenizer),
         defaults=_defaults(loaded.bundle),
         preset=loaded.bundle.preset,
+        adapters=_adapters(loaded, worker),
     )
 
 
@@ -118,6 +126,16 @@ def load_runtime(
     runtime = runtime_over(load_engine(bundle, options, progress, note))
     release_unused()
     return runtime
+
+
+def _adapters(loaded: Loaded, worker: Worker) -> AdapterTable | None:
+    options = loaded.options
+    if not options.max_loras:
+        return None
+    open_adapter = opener(
+        loaded.bundle.config, loaded.model.program, loaded.runner.pack_adapter, options.max_lora_rank
+    )
+    return AdapterTable(worker, open_adapter, options.max_loras)
 
 
 def _packed_cache(options: NativeOptions, note: Note) -> PackedCache | None:

@@ -10,8 +10,9 @@ from fairway.engine.request import Request
 from fairway.engine.sampling_params import SamplingParams
 from fairway.engine.token_stream import TokenStream
 from fairway.engine.worker import Worker
-from fairway.errors import FairwayError, RequestError
+from fairway.errors import FairwayError, ModelNotFound, RequestError
 from fairway.formats.bundle import Preset
+from fairway.runtimes.adapters import AdapterTable
 from fairway.runtimes.generation import NativeGeneration
 from fairway.runtimes.preset import with_preset_messages, with_preset_stops
 from fairway.runtimes.protocol import GenerationRequest, ModelInfo, RuntimeStats
@@ -30,6 +31,7 @@ class NativeRuntime:
         template: ChatTemplate,
         defaults: SamplingParams,
         preset: Preset | None = None,
+        adapters: AdapterTable | None = None,
     ) -> None:
         self.info = info
         self.tokenizer = tokenizer
@@ -37,6 +39,8 @@ class NativeRuntime:
         self._worker = worker
         self._template = template
         self._preset = preset
+        self.adapters = adapters
+        """None: this runtime takes none."""
 
     def chat_prompt(
         self,
@@ -56,7 +60,8 @@ class NativeRuntime:
         """Queues one engine request per answer; all or none are accepted."""
         self._refuse(request)
         request = with_preset_stops(request, self._preset)
-        return NativeGeneration(request, self._submit(_engine_requests(request)), self.tokenizer)
+        requests = _engine_requests(request, self._identity(request.adapter))
+        return NativeGeneration(request, self._submit(requests), self.tokenizer)
 
     def stats(self) -> RuntimeStats:
         return self._worker.stats()
@@ -64,6 +69,15 @@ class NativeRuntime:
     def close(self) -> None:
         """Ends what runs with finish reason "abort" and frees the memory."""
         self._worker.close()
+
+    def _identity(self, adapter: str) -> str:
+        if not adapter:
+            return ""
+        if self.adapters is None:
+            raise ModelNotFound(
+                f"This model takes no adapters, so there is no {adapter[:80]!r}.", param="model"
+            )
+        return self.adapters.identity(adapter)
 
     def _submit(self, requests: Sequence[Request]) -> list[TokenStream]:
         streams: list[TokenStream] = []
@@ -94,12 +108,12 @@ def _with_joined_parts(message: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**message, "content": "".join(part["text"] for part in content)}
 
 
-def _engine_requests(request: GenerationRequest) -> list[Request]:
+def _engine_requests(request: GenerationRequest, adapter: str) -> list[Request]:
     """Answer i of n draws with seed + i, so that each is reproducible by itself."""
     requests = []
     for index in range(request.num_answers):
         sampling = request.sampling
         if sampling.seed is not None and index:
             sampling = replace(sampling, seed=sampling.seed + index)
-        requests.append(Request(prompt_ids=request.prompt_ids, sampling=sampling))
+        requests.append(Request(prompt_ids=request.prompt_ids, sampling=sampling, adapter=adapter))
     return requests

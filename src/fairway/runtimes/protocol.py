@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from fairway.engine.events import FinishReason
 from fairway.engine.sampling_params import SamplingParams
 from fairway.engine.stats import EngineStats
 from fairway.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from fairway.runtimes.adapters import AdapterTable
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class GenerationRequest:
     include_stop: bool = False
     num_answers: int = 1
     request_id: str | None = None
+    adapter: str = ""
+    """Name of one that the runtime has loaded; none if empty."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,11 @@ class Runtime(Protocol):
     tokenizer: Tokenizer
     defaults: SamplingParams
     """The model authors' recommendations and its end-of-text ids."""
+
+    @property
+    def adapters(self) -> AdapterTable | None:
+        """Those that requests may name; None: this runtime takes none."""
+        ...
 
     def chat_prompt(
         self,

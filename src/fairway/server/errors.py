@@ -65,6 +65,13 @@ class OriginRefused(RequestError):
     openai_type = "permission_error"
 
 
+class LoadingRefused(RequestError):
+    """This server loads no adapters, or none from there."""
+
+    status = 403
+    openai_type = "permission_error"
+
+
 CODES: tuple[tuple[type[FairwayError], str], ...] = (
     (ContextExceeded, "context_length_exceeded"),
     (ModelNotFound, "model_not_found"),
@@ -77,6 +84,7 @@ CODES: tuple[tuple[type[FairwayError], str], ...] = (
     (WrongContentType, "wrong_content_type"),
     (ReadTimeout, "read_timeout"),
     (OriginRefused, "origin_refused"),
+    (LoadingRefused, "loading_refused"),
     (UnsupportedError, "unsupported"),
     (InternalError, "internal_error"),
 )

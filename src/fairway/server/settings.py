@@ -33,6 +33,9 @@ class ServerSettings:
     allow_no_auth: bool = setting(False, "listen beyond this machine without a key")
     allowed_origins: tuple[str, ...] = setting((), "web pages of other origins that may call the server")
     allowed_hosts: tuple[str, ...] = setting((), "names, beside addresses and localhost, it answers to")
+    lora_folder: str | None = setting(
+        None, "folder whose LoRA adapters clients may load and unload while serving; unset: none"
+    )
     max_body_bytes: int = setting(8 << 20, "largest request body", minimum=1024)
     max_header_bytes: int = setting(32 << 10, "request line and headers together", minimum=1024)
     max_answers: int = setting(128, "largest n of one request", minimum=1)

@@ -26,6 +26,8 @@ Executable::Executable(std::shared_ptr<Team> team, const Kernels& kernels, const
         values_.push_back(arena_.take(cache.blocks * cache.kv_heads * value_bytes(layout)));
     }
     run_.threads = team_->size();
+    lora_.tokens = limits.tokens;
+    lora_.stretches.resize(static_cast<std::size_t>(team_->size()));
     for (int t = 0; t < team_->size(); ++t) choosers_.emplace_back(kernels_);
 }
 
@@ -38,6 +40,7 @@ std::size_t Executable::num_bytes() const {
     for (const auto* memories : {&buffers_, &keys_, &values_, &kept_})
         for (const Memory& memory : *memories) bytes += memory.bytes();
     for (const auto& q : quantized_) bytes += q->memory.bytes();
+    bytes += lora_.shrunk.bytes();
     return bytes;
 }
 
@@ -53,12 +56,56 @@ void Executable::place_tokens() {
         }
 }
 
+void Executable::put_adapter(std::size_t slot, std::vector<std::pair<std::size_t, LoraLayer>> layers) {
+    constexpr std::size_t most = 1 << 16;
+    if (slot >= most) throw std::invalid_argument("there is no such slot for an adapter");
+    for (const auto& [number, layer] : layers) {
+        if (number >= sites_.size()) throw std::invalid_argument("an adapter changes a product that is not there");
+        sites_[number].check(layer);
+    }
+    drop_adapter(slot);
+    if (adapters_.size() <= slot) adapters_.resize(slot + 1);
+    adapters_[slot] = true;
+    for (auto& [number, layer] : layers) sites_[number].put(slot, std::move(layer));
+}
+
+void Executable::drop_adapter(std::size_t slot) {
+    if (slot >= adapters_.size()) return;
+    adapters_[slot] = false;
+    for (LoraSite& site : sites_)
+        if (site.find(slot)) site.put(slot, {});
+}
+
+void Executable::check_adapters(const Step& step) const {
+    for (std::size_t s = 0; step.adapters && s < step.sequences; ++s) {
+        const std::int32_t slot = step.adapters[s];
+        if (slot < -1 || (slot >= 0 && (static_cast<std::size_t>(slot) >= adapters_.size() || !adapters_[static_cast<std::size_t>(slot)])))
+            throw std::invalid_argument("a sequence names an adapter that is not loaded");
+    }
+}
+
+void Executable::find_adapted() {
+    const Step& step = run_.step;
+    run_.adapted.clear();
+    for (std::size_t s = 0; step.adapters && s < step.sequences; ++s) {
+        const Range tokens{static_cast<std::size_t>(step.starts[s]), static_cast<std::size_t>(step.starts[s + 1])};
+        if (step.adapters[s] < 0 || tokens.begin == tokens.end) continue;
+        const auto slot = static_cast<std::size_t>(step.adapters[s]);
+        if (!run_.adapted.empty() && run_.adapted.back().slot == slot && run_.adapted.back().tokens.end == tokens.begin)
+            run_.adapted.back().tokens.end = tokens.end;
+        else
+            run_.adapted.push_back({tokens, slot});
+    }
+}
+
 void Executable::run(const Step& step) {
     check_step(step, cache_, limits_);
+    check_adapters(step);
     if (opening_) stages_.insert(stages_.begin(), std::move(opening_));
     while (counters_.size() < stages_.size()) counters_.emplace_back(team_->size());
     run_.step = step;
     place_tokens();
+    find_adapted();
     for (std::size_t i = 0; i < stages_.size(); ++i) counters_[i].reset(stages_[i]->prepare(run_));
     team_->run([this](int thread) { work(thread); });
 }
@@ -87,11 +134,16 @@ bool Executable::is_handed_on(std::size_t stage) const {
     return stage > 0 && counters_[stage].items() == 1 && counters_[stage - 1].items() > 0;
 }
 
-// Until a stage is done; meanwhile the thread asks memory for what it will read next.
+// Until a stage is done; meanwhile the thread asks memory for what it will read in the next stages that have work.
 void Executable::wait(std::size_t stage, int thread) {
     std::size_t next = stage + 1, part = 0;
-    while (!counters_[stage].all_done() && next < stages_.size() && next < stage + 4)
-        if (!stages_[next]->warm(run_, counters_[next].first_of(static_cast<std::size_t>(thread)), part++)) ++next, part = 0;
+    for (std::size_t left = 3; left > 0 && next < stages_.size() && !counters_[stage].all_done();) {
+        const bool has_work = counters_[next].items() > 0;
+        if (has_work && stages_[next]->warm(run_, counters_[next].first_of(static_cast<std::size_t>(thread)), part++)) continue;
+        if (has_work) --left;
+        ++next;
+        part = 0;
+    }
     counters_[stage].wait(team_->bed());
 }
 

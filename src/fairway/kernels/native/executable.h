@@ -31,9 +31,10 @@ class Executable {
     void add_position(const float* table, std::size_t positions, View x);
     void rms_norm(View x, const float* weight, std::size_t size, View out, float eps);
     void layer_norm(View x, const float* weight, const float* bias, View out, float eps);
-    void linear(View x, std::shared_ptr<Matrix> matrix, View out, const float* bias, const View* residual, float scale);
+    // Adapters may change the products with `adapts`, which are counted as sites in the order they come.
+    void linear(View x, std::shared_ptr<Matrix> matrix, View out, const float* bias, const View* residual, float scale, bool adapts);
     // The product's two halves of outputs joined: activation(gate) * up; `out` has whole groups of 32.
-    void gated_linear(View x, std::shared_ptr<Matrix> matrix, const float* bias, View out, Activation activation);
+    void gated_linear(View x, std::shared_ptr<Matrix> matrix, const float* bias, View out, Activation activation, bool adapts);
     void gate(View x, View out, Activation activation);
     void activate(View x, View out, Activation activation);
     void add(View x, View y, View out, float scale);
@@ -44,6 +45,10 @@ class Executable {
     void select_outputs(View x, View out);
     void soft_cap(View x, float cap);
 
+    // What a step means by this slot from now on, by site; between two runs. Throws std::invalid_argument,
+    // and nothing has changed, where a layer does not fit.
+    void put_adapter(std::size_t slot, std::vector<std::pair<std::size_t, LoraLayer>> layers);
+    void drop_adapter(std::size_t slot);
     // Throws std::invalid_argument for a step that breaks its contract.
     void run(const Step& step);
     Rows rows(View view) const;
@@ -68,7 +73,10 @@ class Executable {
     void forget(View written);
     LayerCache layer_cache(std::size_t layer) const;
     std::size_t angles(const float* inv_freq, std::size_t half, float factor);
+    const LoraSite* site(const LinearTask& task, View x);
+    void check_adapters(const Step& step) const;
     void place_tokens();
+    void find_adapted();
     void work(int thread);
     bool is_handed_on(std::size_t stage) const;
     template <typename Body>
@@ -104,6 +112,9 @@ class Executable {
     View gated_out_{};
     std::deque<Counter> counters_;  // of each stage
     Run run_;
+    LoraScratch lora_;
+    std::deque<LoraSite> sites_;
+    std::vector<bool> adapters_;  // whether there is one, by slot
     std::vector<Chooser> choosers_;  // of each thread
     bool profiling_ = false;
     std::map<std::string, double> profile_;

@@ -31,14 +31,14 @@ std::size_t GatedLinearStage::prepare(const Run& run) {
     return ceil_div(half_tiles_, tiles_);
 }
 
-void GatedLinearStage::work(const Run&, std::size_t item, int thread) {
+void GatedLinearStage::work(const Run& run, std::size_t item, int thread) {
     const Range tiles{item * tiles_, std::min(half_tiles_, (item + 1) * tiles_)};
     const std::size_t width = (tiles.end - tiles.begin) * kTile, at = tiles.begin * kTile;
     auto* both = scratch_[static_cast<std::size_t>(thread)].as<float>();
     for (std::size_t token = 0; token < rows_; token += tokens_) {
         const Range tokens{token, std::min(rows_, token + tokens_)};
-        multiply(tiles.begin, tiles.end - tiles.begin, tokens, {both, 2 * width, width});
-        multiply(half_tiles_ + tiles.begin, tiles.end - tiles.begin, tokens, {both + width, 2 * width, width});
+        multiply(run, tiles, tokens, {both, 2 * width, width}, thread);
+        multiply(run, {half_tiles_ + tiles.begin, half_tiles_ + tiles.end}, tokens, {both + width, 2 * width, width}, thread);
         for (std::size_t row = tokens.begin; row < tokens.end; ++row) {
             const float* gate = both + (row - tokens.begin) * 2 * width;
             kernels_.gate(gate, gate + width, row_of(task_.out, row) + at, width, activation_);
@@ -52,18 +52,25 @@ bool GatedLinearStage::warm(const Run&, std::size_t item, std::size_t part) cons
 }
 
 // Some tiles for some tokens, to rows and columns from 0 on.
-void GatedLinearStage::multiply(std::size_t first_tile, std::size_t tiles, Range tokens, Rows out) const {
+void GatedLinearStage::multiply(const Run& run, Range tiles, Range tokens, Rows out, int thread) const {
     Weights weights = *task_.weights;
-    weights.data += first_tile * weights.tile_bytes;
-    weights.rows = tiles * kTile;
-    weights.tiles = tiles;
+    weights.data += tiles.begin * weights.tile_bytes;
+    weights.tiles = tiles.end - tiles.begin;
+    weights.rows = weights.tiles * kTile;
     LinearTask part = task_;
     part.weights = &weights;
     part.out = out;
-    if (part.bias) part.bias += first_tile * kTile;
+    if (part.bias) part.bias += tiles.begin * kTile;
     if (part.x.data) part.x.data = row_of(task_.x, tokens.begin);
     if (part.quantized.values) part.quantized = from_group(task_.quantized, tokens.begin, 0);
-    kernels_.linear(part, {0, tiles}, {0, tokens.end - tokens.begin});
+    Aside aside{};
+    const bool adapts = lora_ && !run.adapted.empty();
+    if (adapts) {
+        aside = lora_->aside(run, tiles, tokens.end - tokens.begin, thread);
+        part.aside = &aside;
+    }
+    kernels_.linear(part, {0, weights.tiles}, {0, tokens.end - tokens.begin});
+    if (adapts) lora_->add(run, tiles, tokens, out);
 }
 
 void GatedLinearStage::quantize(std::size_t row, Range tiles) const {

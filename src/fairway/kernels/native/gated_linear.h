@@ -3,7 +3,7 @@
 // gate with the same tiles of up, so neither half ever leaves the second-level cache.
 #pragma once
 
-#include "stages.h"
+#include "lora.h"
 
 namespace fairway {
 
@@ -15,13 +15,14 @@ class GatedLinearStage : public Stage {
         matrix_ = std::move(matrix);
         bias_ = std::move(bias);
     }
+    void adapt(const LoraSite& site) { lora_ = &site; }
     void quantize_into(const Quantized& values) { quantized_ = values; }
     std::size_t prepare(const Run& run) override;
     void work(const Run& run, std::size_t item, int thread) override;
     bool warm(const Run& run, std::size_t item, std::size_t part) const override;
 
   private:
-    void multiply(std::size_t first_tile, std::size_t tiles, Range tokens, Rows out) const;
+    void multiply(const Run& run, Range tiles, Range tokens, Rows out, int thread) const;
     void quantize(std::size_t row, Range tiles) const;
 
     const Kernels& kernels_;
@@ -31,6 +32,7 @@ class GatedLinearStage : public Stage {
     std::size_t half_tiles_;
     std::size_t tokens_;
     Quantized quantized_;  // no values: not wanted
+    const LoraSite* lora_ = nullptr;
     std::shared_ptr<Matrix> matrix_;
     Memory bias_;
     std::size_t rows_ = 0, tiles_ = 2;

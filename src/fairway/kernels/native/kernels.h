@@ -87,6 +87,17 @@ struct Rows {
 
 static inline float* row_of(const Rows& rows, std::size_t i) { return rows.data + i * rows.stride; }
 
+// Memory that a product asks for while it computes, `each` lines at a time, for whoever comes after it.
+struct Stretch {
+    const std::uint8_t* next;
+    const std::uint8_t* end;  // behind `next`
+};
+struct Aside {
+    Stretch* next;
+    Stretch* end;
+    std::size_t each;
+};
+
 // out = residual + scale * (x @ weights.T + bias); bias is padded to whole tiles.
 struct LinearTask {
     const Weights* weights = nullptr;
@@ -94,6 +105,18 @@ struct LinearTask {
     Quantized quantized;
     const float* bias = nullptr;
     Rows residual;  // no data: none
+    Rows out;
+    float scale = 1;
+    Aside* aside = nullptr;  // null: nothing
+};
+
+// out += scale * (x @ b.T): b as tiles of 16 rows of 32-bit words, which are floats or two bfloat16 of
+// neighbouring columns, the first one lower. Columns are x's, rows those of `out`.
+struct ThinTask {
+    const std::uint8_t* tiles = nullptr;
+    std::size_t tile_bytes = 0;
+    bool has_pairs = false;
+    Rows x;
     Rows out;
     float scale = 1;
 };
@@ -165,6 +188,7 @@ struct Kernels {
     std::size_t attention_rows;  // query rows that an item should have
     void (*quantize)(const float* x, std::size_t width, const Quantized& out, std::size_t row);
     void (*linear)(const LinearTask& task, Range tiles, Range tokens);
+    void (*add_thin)(const ThinTask& task, std::size_t tiles, std::size_t tokens);
     void (*rms_norm)(const float* x, const float* weight, float* out, std::size_t width, float eps);
     void (*layer_norm)(const float* x, const float* weight, const float* bias, float* out, std::size_t width,
                        float eps);

@@ -38,12 +38,21 @@ struct IntBlock {
         for (; g + 2 <= w.groups; g += 2) {
             if constexpr (Tiles > 1)
                 for (std::size_t line = 0; line < lines_ahead; ++line, next += kLine) prefetch(next);
+            if (task.aside) ask(*task.aside);
             add_chunk<2>(task.quantized, at, sum, first + g);
         }
         if (g < w.groups) add_chunk<1>(task.quantized, at, sum, first + g);
         for (int i = 0; i < Tiles; ++i)
             for (int m = 0; m < Tokens; ++m)
                 finish(task, tile + static_cast<std::size_t>(i), token + static_cast<std::size_t>(m), sum[i][m], w.factor);
+    }
+
+    static inline void ask(Aside& aside) {
+        for (std::size_t i = 0; i < aside.each && aside.next < aside.end; ++i) {
+            prefetch(aside.next->next);
+            aside.next->next += kLine;
+            if (aside.next->next >= aside.next->end) ++aside.next;
+        }
     }
 
     // The groups of a chunk, and moves on to the next; `first` is the group of the first token.

@@ -188,34 +188,56 @@ class Bound : public Executable {
 using Ids = Array<std::int32_t, 1>;
 
 Step step_of(const Ids& token_ids, const Ids& positions, const Ids& starts, const Array<std::int32_t, 2>& tables,
-             const Ids& output_rows) {
+             const Ids& output_rows, const std::optional<Ids>& adapters) {
     if (starts.shape(0) < 2 || tables.shape(0) != starts.shape(0) - 1 || positions.shape(0) != token_ids.shape(0))
         throw std::invalid_argument("positions, starts or block_tables do not have the step's size");
+    if (adapters && adapters->shape(0) != starts.shape(0) - 1)
+        throw std::invalid_argument("adapters do not have the step's size");
     return {token_ids.data(), positions.data(), starts.data(), tables.data(), output_rows.data(),
-            token_ids.shape(0), starts.shape(0) - 1, tables.shape(1), output_rows.shape(0)};
+            adapters ? adapters->data() : nullptr, token_ids.shape(0), starts.shape(0) - 1, tables.shape(1), output_rows.shape(0)};
 }
 
 using Logits = nb::ndarray<nb::numpy, float, nb::ndim<2>, nb::c_contig>;
 
+// Site, A, and for each part B, whether it is pairs, its rank, its first column of x @ A.T, its first tile and its scale.
+using LoraFields = std::tuple<std::size_t, std::shared_ptr<Matrix>,
+                              std::vector<std::tuple<std::shared_ptr<Matrix>, bool, std::size_t, std::size_t, std::size_t, float>>>;
+
+void put_adapter(Bound& bound, std::size_t slot, const std::optional<std::vector<LoraFields>>& layers) {
+    const Turn turn(bound.taken());
+    if (!layers) return bound.drop_adapter(slot);
+    std::vector<std::pair<std::size_t, LoraLayer>> made;
+    for (const auto& [site, a, parts] : *layers) {
+        LoraLayer layer{a, {}};
+        for (const auto& [b, has_pairs, rank, column, first_tile, scale] : parts)
+            layer.parts.push_back({b, has_pairs, rank, column, first_tile, scale});
+        made.emplace_back(site, std::move(layer));
+    }
+    bound.put_adapter(slot, std::move(made));
+}
+
 void bind_run(nb::class_<Bound>& type) {
     type.def("run", [](nb::handle self, const Ids& token_ids, const Ids& positions, const Ids& starts,
-                       const Array<std::int32_t, 2>& block_tables, const Ids& output_rows) {
+                       const Array<std::int32_t, 2>& block_tables, const Ids& output_rows,
+                       const std::optional<Ids>& adapters) {
         Bound& bound = nb::cast<Bound&>(self);
         const Turn turn(bound.taken());
         {
             const Outside outside;
-            bound.run(step_of(token_ids, positions, starts, block_tables, output_rows));
+            bound.run(step_of(token_ids, positions, starts, block_tables, output_rows, adapters));
         }
         const Rows rows = bound.rows(bound.logits());
         return Logits(rows.data, {output_rows.shape(0), rows.width}, self);
-    });
+    }, "token_ids"_a, "positions"_a, "starts"_a, "block_tables"_a, "output_rows"_a, "adapters"_a.none());
     type.def("greedy", [](Bound& bound, const Ids& token_ids, const Ids& positions, const Ids& starts,
-                          const Array<std::int32_t, 2>& block_tables, const Ids& output_rows) {
+                          const Array<std::int32_t, 2>& block_tables, const Ids& output_rows,
+                          const std::optional<Ids>& adapters) {
         const Turn turn(bound.taken());
         const Outside outside;
-        bound.run(step_of(token_ids, positions, starts, block_tables, output_rows));
+        bound.run(step_of(token_ids, positions, starts, block_tables, output_rows, adapters));
         return bound.argmax(bound.logits(), output_rows.shape(0));
-    });
+    }, "token_ids"_a, "positions"_a, "starts"_a, "block_tables"_a, "output_rows"_a, "adapters"_a.none());
+    type.def("put_adapter", &put_adapter, "slot"_a, "layers"_a.none());
     type.def("choose", [](Bound& bound, const Ids& rows, const Array<double, 2>& draws, std::size_t width) {
         const std::size_t count = rows.shape(0);
         if (draws.shape(0) != count || draws.shape(1) != 5) throw std::invalid_argument("draws are [rows, 5]");
@@ -263,14 +285,16 @@ void bind_operations(nb::class_<Bound>& type) {
     type.def("layer_norm", [](Bound& e, const Columns& x, const Vector& weight, const Vector& bias, const Columns& out,
                               float eps) { e.layer_norm(view(x), weight.data(), bias.data(), view(out), eps); });
     type.def("linear", [](Bound& e, const Columns& x, std::shared_ptr<Matrix> matrix, const Columns& out,
-                          const std::optional<Vector>& bias, const std::optional<Columns>& residual, float scale) {
+                          const std::optional<Vector>& bias, const std::optional<Columns>& residual, float scale,
+                          bool adapts) {
         const View added = residual ? view(*residual) : View{};
-        e.linear(view(x), std::move(matrix), view(out), bias ? bias->data() : nullptr, residual ? &added : nullptr, scale);
-    }, "x"_a, "matrix"_a, "out"_a, "bias"_a.none(), "residual"_a.none(), "scale"_a);
+        e.linear(view(x), std::move(matrix), view(out), bias ? bias->data() : nullptr, residual ? &added : nullptr, scale,
+                 adapts);
+    }, "x"_a, "matrix"_a, "out"_a, "bias"_a.none(), "residual"_a.none(), "scale"_a, "adapts"_a);
     type.def("gated_linear", [](Bound& e, const Columns& x, std::shared_ptr<Matrix> matrix, const std::optional<Vector>& bias,
-                                const Columns& out, int activation) {
-        e.gated_linear(view(x), std::move(matrix), bias ? bias->data() : nullptr, view(out), static_cast<Activation>(activation));
-    }, "x"_a, "matrix"_a, "bias"_a.none(), "out"_a, "activation"_a);
+                                const Columns& out, int activation, bool adapts) {
+        e.gated_linear(view(x), std::move(matrix), bias ? bias->data() : nullptr, view(out), static_cast<Activation>(activation), adapts);
+    }, "x"_a, "matrix"_a, "bias"_a.none(), "out"_a, "activation"_a, "adapts"_a);
     type.def("gate", [](Bound& e, const Columns& x, const Columns& out, int activation) {
         e.gate(view(x), view(out), static_cast<Activation>(activation));
     });

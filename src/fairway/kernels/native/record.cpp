@@ -135,25 +135,35 @@ LinearTask Executable::linear_task(View x, const Matrix& matrix, const float* bi
     return task;
 }
 
+// A product that adapters may change: its x @ a.T comes before it.
+const LoraSite* Executable::site(const LinearTask& task, View x) {
+    sites_.emplace_back(kernels_, lora_, task, rows(x));
+    stages_.push_back(std::make_unique<ShrinkStage>(sites_.back()));
+    return &sites_.back();
+}
+
 void Executable::linear(View x, std::shared_ptr<Matrix> matrix, View out, const float* bias, const View* residual,
-                        float scale) {
+                        float scale, bool adapts) {
     Memory padded;
     LinearTask task = linear_task(x, *matrix, bias, padded);
     if (residual) task.residual = rows(*residual);
     task.out = rows(out);
     task.scale = scale;
     auto stage = std::make_unique<LinearStage>(kernels_, task, outputs_[x.buffer]);
+    if (adapts) stage->adapt(*site(task, x));
     stage->own(std::move(matrix), std::move(padded));
     stages_.push_back(std::move(stage));
     open_rows_ = nullptr;
     forget(out);
 }
 
-void Executable::gated_linear(View x, std::shared_ptr<Matrix> matrix, const float* bias, View out, Activation activation) {
+void Executable::gated_linear(View x, std::shared_ptr<Matrix> matrix, const float* bias, View out, Activation activation,
+                              bool adapts) {
     Memory padded;
     LinearTask task = linear_task(x, *matrix, bias, padded);
     task.out = rows(out);
     auto stage = std::make_unique<GatedLinearStage>(kernels_, task, activation, outputs_[x.buffer], team_->size());
+    if (adapts) stage->adapt(*site(task, x));
     stage->own(std::move(matrix), std::move(padded));
     gated_ = stage.get();
     gated_out_ = out;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "lora.h"
+
 namespace fairway {
 
 namespace {
@@ -48,10 +50,20 @@ std::size_t LinearStage::prepare(const Run& run) {
     return rows_ ? ceil_div(task_.weights->tiles, tiles_) : 0;
 }
 
-void LinearStage::work(const Run&, std::size_t item, int) {
+void LinearStage::work(const Run& run, std::size_t item, int thread) {
     const Range tiles{item * tiles_, std::min(task_.weights->tiles, (item + 1) * tiles_)};
-    for (std::size_t token = 0; token < rows_; token += tokens_)
-        kernels_.linear(task_, tiles, {token, std::min(rows_, token + tokens_)});
+    LinearTask task = task_;
+    Aside aside{};
+    const bool adapts = lora_ && !run.adapted.empty();
+    if (adapts) {
+        aside = lora_->aside(run, tiles, rows_, thread);
+        task.aside = &aside;
+    }
+    for (std::size_t token = 0; token < rows_; token += tokens_) {
+        const Range tokens{token, std::min(rows_, token + tokens_)};
+        kernels_.linear(task, tiles, tokens);
+        if (adapts) lora_->add(run, tiles, tokens, {row_of(task_.out, token) + tiles.begin * kTile, task_.out.stride, task_.out.width});
+    }
 }
 
 bool warm_tiles(const Weights& weights, Range tiles, std::size_t part) {

@@ -17,10 +17,17 @@
 
 namespace fairway {
 
-// The step that is running, with each token's place in the cache.
+// Neighbouring tokens that have the same adapter.
+struct Adapted {
+    Range tokens;
+    std::size_t slot;
+};
+
+// The step that is running, with each token's place in the cache and who has an adapter.
 struct Run {
     Step step{};
     std::vector<std::size_t> blocks, slots;
+    std::vector<Adapted> adapted;
     int threads = 1;
     std::size_t rows(bool outputs) const { return outputs ? step.outputs : step.tokens; }
 };
@@ -70,6 +77,8 @@ std::size_t product_items(const Run& run, std::size_t rows);
 // Asks memory for some lines of a weight, from a tile on, as Stage::warm.
 bool warm_tiles(const Weights& weights, Range tiles, std::size_t part);
 
+class LoraSite;
+
 // A matrix product; an item is some tiles of rows for all tokens.
 class LinearStage : public Stage {
   public:
@@ -78,6 +87,7 @@ class LinearStage : public Stage {
         matrix_ = std::move(matrix);
         bias_ = std::move(bias);
     }
+    void adapt(const LoraSite& site) { lora_ = &site; }
     std::size_t prepare(const Run& run) override;
     void work(const Run& run, std::size_t item, int thread) override;
     bool warm(const Run& run, std::size_t item, std::size_t part) const override;
@@ -89,6 +99,7 @@ class LinearStage : public Stage {
     std::size_t tokens_;
     std::shared_ptr<Matrix> matrix_;
     Memory bias_;
+    const LoraSite* lora_ = nullptr;
     std::size_t rows_ = 0, tiles_ = 2;
 };
 

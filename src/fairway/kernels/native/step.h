@@ -27,6 +27,7 @@ struct Step {
     const std::int32_t* starts;
     const std::int32_t* block_tables;
     const std::int32_t* output_rows;
+    const std::int32_t* adapters;  // slot of each sequence's adapter or -1; null: nobody has one
     std::size_t tokens, sequences, max_blocks, outputs;
 };
 

@@ -7,7 +7,7 @@ namespace fairway::FAIRWAY_ISA {
 
 extern const Kernels kernels;
 const Kernels kernels = {
-    FAIRWAY_ISA_NAME,  kTokens,           4 * kQueryRows,  quantize,       linear,   rms_norm, layer_norm,
+    FAIRWAY_ISA_NAME,  kTokens,           4 * kQueryRows,  quantize,       linear,   add_thin, rms_norm, layer_norm,
     activate,          gate,              add,             soft_cap,       rotate,   write_cache,
     attention_scratch, attention,         attention_partial, attend_segments, merge_segments,
     argmax,            top,               exp_row,         all_numbers,    above,

@@ -7,6 +7,7 @@ namespace fairway::FAIRWAY_ISA {
 
 void quantize(const float* x, std::size_t width, const Quantized& out, std::size_t row);
 void linear(const LinearTask& task, Range tiles, Range tokens);
+void add_thin(const ThinTask& task, std::size_t tiles, std::size_t tokens);
 void rms_norm(const float* x, const float* weight, float* out, std::size_t width, float eps);
 void layer_norm(const float* x, const float* weight, const float* bias, float* out, std::size_t width, float eps);
 void activate(const float* x, float* out, std::size_t width, Activation activation);

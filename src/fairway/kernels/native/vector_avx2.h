@@ -54,6 +54,12 @@ inline Floats load_bf16(const std::uint16_t* p) {
     const __m256i b = _mm256_slli_epi32(_mm256_cvtepu16_epi32(load_128(p + 8)), 16);
     return {_mm256_castsi256_ps(a), _mm256_castsi256_ps(b)};
 }
+inline void load_two_bf16(const void* p, Floats& first, Floats& second) {  // a pair in each lane
+    const __m256i a = load_256(p), b = load_256(static_cast<const float*>(p) + 8);
+    const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+    first = {_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(b, 16))};
+    second = {_mm256_castsi256_ps(_mm256_and_si256(a, high)), _mm256_castsi256_ps(_mm256_and_si256(b, high))};
+}
 inline Floats load_first(const float* p, std::size_t n) {
     const Mask m = lanes_below(static_cast<std::int64_t>(n));
     return {_mm256_maskload_ps(p, _mm256_castps_si256(m.a)), _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.b))};

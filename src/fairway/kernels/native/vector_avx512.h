@@ -42,6 +42,11 @@ inline Floats load_bf16(const std::uint16_t* p) {
     const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
     return {_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16))};
 }
+inline void load_two_bf16(const void* p, Floats& first, Floats& second) {  // a pair in each lane
+    const __m512i both = _mm512_loadu_si512(p);
+    first.v = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
+    second.v = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+}
 inline Floats load_first(const float* p, std::size_t n) { return {_mm512_maskz_loadu_ps(first_lanes(n), p)}; }
 inline void store(float* p, Floats x) { _mm512_storeu_ps(p, x.v); }
 inline void store(std::uint16_t* p, Floats x) {  // float16

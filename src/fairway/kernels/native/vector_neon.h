@@ -67,6 +67,12 @@ inline Floats load_bf16(const std::uint16_t* p) {
     const auto quarter = [](const std::uint16_t* at) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(at), 16)); };
     return {quarter(p), quarter(p + 4), quarter(p + 8), quarter(p + 12)};
 }
+inline void load_two_bf16(const void* p, Floats& first, Floats& second) {  // a pair in each lane
+    const auto* words = static_cast<const std::uint32_t*>(p);
+    const Quarters<uint32x4_t> both = {vld1q_u32(words), vld1q_u32(words + 4), vld1q_u32(words + 8), vld1q_u32(words + 12)};
+    first = each(both, [](uint32x4_t q) { return vreinterpretq_f32_u32(vshlq_n_u32(q, 16)); });
+    second = each(both, [](uint32x4_t q) { return vreinterpretq_f32_u32(vandq_u32(q, vdupq_n_u32(0xffff0000u))); });
+}
 inline void store(float* p, Floats x) {
     vst1q_f32(p, x.a);
     vst1q_f32(p + 4, x.b);

@@ -162,6 +162,8 @@ class ModelAnswer(BaseModel):
     vocab_size: int
     runtime: str
     has_chat_template: bool
+    parent: str | None = Field(description="Of an adapter: the model that it changes.")
+    lora_rank: int | None = Field(description="Of an adapter: its largest rank.")
 
 
 class ModelList(BaseModel):

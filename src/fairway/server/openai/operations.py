@@ -13,6 +13,12 @@ from fairway.server.openai.chat import chat_completions
 from fairway.server.openai.chat_schema import ChatRequest
 from fairway.server.openai.completion_schema import CompletionRequest
 from fairway.server.openai.completions import completions
+from fairway.server.openai.lora import (
+    LoadLoraRequest,
+    UnloadLoraRequest,
+    load_lora_adapter,
+    unload_lora_adapter,
+)
 from fairway.server.openai.models import list_models, show_model
 from fairway.server.openai.tokenize import (
     DetokenizeAnswer,
@@ -52,6 +58,24 @@ OPERATIONS = (
     ),
     Operation("GET", "/v1/models", "Models", list_models, answer=ModelList),
     Operation("GET", "/v1/models/{model:path}", "Models", show_model, answer=ModelAnswer, errors=(404,)),
+    Operation(
+        "POST",
+        "/v1/load_lora_adapter",
+        "Models",
+        load_lora_adapter,
+        body=LoadLoraRequest,
+        media_type="text/plain",
+        errors=(*BODY_ERRORS, 403, 422, 501, 503),
+    ),
+    Operation(
+        "POST",
+        "/v1/unload_lora_adapter",
+        "Models",
+        unload_lora_adapter,
+        body=UnloadLoraRequest,
+        media_type="text/plain",
+        errors=(*BODY_ERRORS, 403, 503),
+    ),
     Operation(
         "POST",
         "/tokenize",

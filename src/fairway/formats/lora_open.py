@@ -1,0 +1,28 @@
+"""An adapter from wherever it lies: PEFT's folder, a file in it, or a GGUF file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fairway.errors import FormatError, ModelNotFound, UnsupportedError
+from fairway.formats.gguf import open_gguf
+from fairway.formats.identify import identify
+from fairway.formats.lora import Adapter
+from fairway.formats.lora_gguf import is_gguf_adapter, read_gguf_adapter
+from fairway.formats.lora_peft import CONFIG, read_peft
+
+
+def open_adapter(path: Path, config: Mapping[str, Any]) -> Adapter:
+    """`config` is the base model's. Raises `ModelNotFound`, `FormatError` or `UnsupportedError`."""
+    if not path.exists():
+        raise ModelNotFound(f"There is no adapter at {path}.", hint="Name PEFT's folder or a GGUF file.")
+    if path.is_file() and identify(path).format == "gguf":
+        if not is_gguf_adapter(open_gguf(path)):
+            raise UnsupportedError(f"{path} is a model, not an adapter.", hint="Name it as the model.")
+        return read_gguf_adapter(path, config)
+    folder = path if path.is_dir() else path.parent
+    if not (folder / CONFIG).is_file():
+        raise FormatError(f"{folder} has no {CONFIG}, so it is no adapter.", hint="Name PEFT's folder.")
+    return read_peft(folder)

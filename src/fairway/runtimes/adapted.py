@@ -1,0 +1,39 @@
+"""A runtime seen through one of its adapters: the same tokenizer, template and engine, other answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fairway.runtimes.protocol import Generation, GenerationRequest, Runtime, RuntimeStats
+
+
+class AdaptedRuntime:
+    """`Runtime` over another one, every request of which names `adapter`. Closing it closes nothing."""
+
+    def __init__(self, base: Runtime, adapter: str, created_s: int) -> None:
+        self.info = replace(base.info, name=adapter, created_s=created_s)
+        self.tokenizer = base.tokenizer
+        self.defaults = base.defaults
+        self.adapters = None
+        self._base = base
+        self._adapter = adapter
+
+    def chat_prompt(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **variables: Any,  # noqa: ANN401
+    ) -> list[int]:
+        return self._base.chat_prompt(messages, tools=tools, **variables)
+
+    def generate(self, request: GenerationRequest) -> Generation:
+        return self._base.generate(replace(request, adapter=self._adapter))
+
+    def stats(self) -> RuntimeStats:
+        return self._base.stats()
+
+    def close(self) -> None:
+        """The base goes on."""
