@@ -89,9 +89,3 @@ def test_a_graph_that_cannot_run_is_not_published(tmp_path):
     path = write_graph(tmp_path, np.full((3, 4), np.nan, np.float32))
     with pytest.raises(ProofFailed, match="not finite"):
         converted(path, "openvino", tmp_path / "ir", type="F32")
-
-
-def test_a_folder_is_not_torn_apart(model, tmp_path):
-    converted(model, "onnx", tmp_path / "onnx")
-    with pytest.raises(UnsupportedError, match="is a model's folder"):
-        converted(tmp_path / "onnx", "openvino", tmp_path / "ir")

@@ -128,11 +128,6 @@ def script_to_graph(bundle: Bundle, settings: ConvertSettings, target: Path) -> 
 
 def onnx_to_openvino(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
     """The file and those beside it that it names are laid where OpenVINO reads them."""
-    if bundle.path.is_dir():
-        raise UnsupportedError(
-            f"{bundle.path} is a model's folder: what belongs to it would be lost on the way.",
-            hint="Convert the checkpoint that it was made from, or name the .onnx file alone.",
-        )
     wanted, path = ir_type(settings), bundle.path
     tensors = bundle.tensors
     assert isinstance(tensors, OnnxTensors)

@@ -39,7 +39,7 @@ from fairway.convert.unpack import for_adapters, is_quantised, unpacked
 from fairway.convert.workplace import Workplace
 from fairway.convert.write import Progress, Writing
 from fairway.errors import FairwayError, FormatError, InternalError, UnsupportedError
-from fairway.formats.bundle import Bundle
+from fairway.formats.bundle import ONNX_GRAPH, Bundle
 from fairway.formats.gguf_types import BY_NAME
 
 Prepare: TypeAlias = Callable[[Bundle, ConvertSettings, Path], Conversion]
@@ -88,7 +88,7 @@ HOPS = (
     Hop(("torchscript",), "safetensors", is_folder=True, prepare=_folder_to_safetensors),
     Hop(("torchscript",), "onnx", is_folder=True, prepare=script_to_graph),
     Hop(("torchscript",), "openvino", is_folder=True, prepare=script_to_graph),
-    Hop(("onnx",), "openvino", is_folder=True, prepare=onnx_to_openvino),
+    Hop((ONNX_GRAPH,), "openvino", is_folder=True, prepare=onnx_to_openvino),
     Hop(("gguf",), "safetensors", is_folder=True, prepare=gguf_to_folder),
     Hop(("gguf",), "gguf", is_folder=False, prepare=gguf_to_gguf),
     Hop((*FLOAT_FOLDERS, "gguf"), "modelfile", is_folder=True, prepare=to_modelfile),

@@ -13,10 +13,10 @@ from fairway.convert.job import Conversion
 from fairway.convert.settings import ConvertSettings
 from fairway.convert.workplace import Workplace
 from fairway.errors import DoesNotFit, FormatError, UnsupportedError, UsageError
-from fairway.formats.bundle import Bundle
+from fairway.formats.bundle import ONNX_GRAPH, Bundle
 from fairway.formats.completeness import missing_parts
 
-GRAPHS = ("keras", "onnx", "skops")
+GRAPHS = ("keras", ONNX_GRAPH, "skops")
 """Containers of models that speak no language: a graph and its numbers are all of them."""
 SPARE_BYTES = 16 << 20
 """Left free on the disk."""

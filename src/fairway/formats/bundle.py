@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -133,15 +133,29 @@ class Preset:
     """The version of Ollama that the Modelfile asks for."""
 
 
+Container: TypeAlias = Literal[
+    "huggingface",
+    "safetensors",
+    "torch",
+    "gguf",
+    "nemo",
+    "onnx",
+    "onnx graph",
+    "keras",
+    "skops",
+    "torchscript",
+]
+"""How the weights lie. "onnx" is a language model's folder, "onnx graph" a file that may compute anything."""
+ONNX_GRAPH: Final = "onnx graph"
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A model with everything it needs to answer."""
 
     name: str
     path: Path
-    container: Literal[
-        "huggingface", "safetensors", "torch", "gguf", "nemo", "onnx", "keras", "skops", "torchscript"
-    ]
+    container: Container
     config: Mapping[str, Any]
     tensors: Tensors
     tokenizer: TokenizerSource | None

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fairway.errors import FairwayError, FormatError, ModelNotFound, UnsupportedError
-from fairway.formats.bundle import Bundle, FileTensors, TensorInfo
+from fairway.formats.bundle import ONNX_GRAPH, Bundle, FileTensors, TensorInfo
 from fairway.formats.completeness import missing_parts
 from fairway.formats.gguf_types import BY_NAME
 from fairway.formats.identify import ENGINE, ENGINES, HINTS, Kind, identify
@@ -164,7 +164,7 @@ def _graph_file(path: Path) -> Bundle:
     tensors = open_onnx(path).tensors
     bundle = _with_sidecars(path.parent, tensors)
     config = {"sha256": file_digest(tensors.sources[0])}
-    return replace(bundle, path=path, name=path.stem, container="onnx", config=config, tokenizer=None)
+    return replace(bundle, path=path, name=path.stem, container=ONNX_GRAPH, config=config, tokenizer=None)
 
 
 def _script(path: Path) -> Bundle:
@@ -226,7 +226,7 @@ def obstacle(bundle: Bundle) -> FairwayError | None:
             f"The Modelfile puts the adapter {bundle.preset.adapters[0].name} on {bundle.path}.",
             hint="fairway run and up merge it when they load the model.",
         )
-    if bundle.container in GRAPHS and bundle.path.is_file():
+    if bundle.container in (*GRAPHS, ONNX_GRAPH) and bundle.path.is_file():
         kind = identify(bundle.path)
         return UnsupportedError(
             f"{bundle.path} is {kind.words}: it answers no prompt.", hint=HINTS[kind.format]
