@@ -64,7 +64,7 @@ def test_real_graphs_become_ir(shared, tmp_path, name, kind):
         port.name for port in open_onnx(source).graph.inputs
     ]
     [step] = json.loads((tmp_path / "ir" / "fairway.json").read_text())["steps"]
-    assert step["hop"] == "onnx -> openvino"
+    assert step["hop"] == "onnx graph -> openvino"
 
 
 def test_what_openvino_does_not_read_is_its_own_sentence(shared, tmp_path):
