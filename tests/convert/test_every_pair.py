@@ -77,11 +77,10 @@ def test_there_and_back_is_the_same_model(shared, once, model, first, second):
 def test_openvino_says_the_same_from_any_format(shared, once, model, first, tmp_path):
     pytest.importorskip("openvino", reason="openvino is not installed")
     from fairway.convert.graph_runtimes import OpenVino
-    from fairway.models.families import read_config
 
     prompt, wanted = golden(shared, model)
     converted(once(model, first), "openvino", tmp_path / "ir", type="F32")
-    run = OpenVino(tmp_path / "ir" / "openvino_model.xml", read_config(open_bundle(once(model)).config))
+    run = OpenVino(tmp_path / "ir" / "openvino_model.xml")
     ids = list(prompt)
     for _ in wanted:
         ids.append(int(np.argmax(run(np.array(ids, np.int32))[-1])))
