@@ -1,6 +1,7 @@
 """`fairway tune` trains the built-in model: what is learned is what is served, and kills cost nothing."""
 
 import importlib.util
+import io
 import json
 import os
 import random
@@ -26,6 +27,16 @@ FACTS = {
 SMALL = ("--r", "4", "--target-modules", "q_proj", "--target-modules", "v_proj")
 
 
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Small steps on a shared machine: threads would wait for each other most of the time."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    if has_torch:
+        import torch
+
+        torch.set_num_threads(1)
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     rows = [{"prompt": question, "completion": answer} for question, answer in FACTS.items()]
@@ -38,10 +49,11 @@ def tune(data: Path, out: Path, *more: str) -> int:
     return run(["tune", "builtin", str(data), "--out", str(out), *more])
 
 
-def answers(model: Path, capsys) -> list[str]:
+def answers(model: Path, capsys, monkeypatch) -> list[str]:
     found = []
     for question in FACTS:
         capsys.readouterr()
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
         assert run(["run", str(model), question, "--temperature", "0"]) == 0
         found.append(capsys.readouterr().out.strip())
     return found
@@ -71,13 +83,13 @@ def test_wrong_calls(data, capsys, flags, said):
 
 
 @needs_torch
-def test_twenty_epochs_are_recalled_by_the_engine_after_merging(data, tmp_path, capsys):
+def test_what_is_learned_is_recalled_by_the_engine_after_merging(data, tmp_path, capsys, monkeypatch):
     out, merged = tmp_path / "run", tmp_path / "merged"
     flags = ("--num-train-epochs", "40", "--learning-rate", "5e-3", "--validation", str(data))
     assert tune(data, out, *flags) == 0
     command = ["convert", "builtin", "--to", "safetensors", "--adapter", str(out / "adapter")]
     assert run([*command, "--out", str(merged)]) == 0
-    assert answers(merged, capsys) == list(FACTS.values())
+    assert answers(merged, capsys, monkeypatch) == list(FACTS.values())
 
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 41))
@@ -93,11 +105,11 @@ def test_twenty_epochs_are_recalled_by_the_engine_after_merging(data, tmp_path, 
 
 
 @needs_torch
-def test_all_weights_become_a_model_that_answers(data, tmp_path, capsys):
+def test_all_weights_become_a_model_that_answers(data, tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     flags = ("--method", "full", "--num-train-epochs", "30", "--learning-rate", "1e-3")
     assert tune(data, out, *flags) == 0
-    assert answers(out / "model", capsys) == list(FACTS.values())
+    assert answers(out / "model", capsys, monkeypatch) == list(FACTS.values())
 
 
 @needs_torch
