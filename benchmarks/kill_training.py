@@ -2,8 +2,8 @@
 
     python benchmarks/kill_training.py --kills 200
 
-Needs fairway[tune]. Every process is killed with SIGKILL after a random part of the time that a run needs, so that
-kills hit loading, updates, checkpoints and the end alike.
+Needs fairway[tune]. Every process is killed with SIGKILL after a random part of the time that a run needs, so
+that kills hit loading, updates, checkpoints and the end alike.
 """
 
 from __future__ import annotations

@@ -126,6 +126,36 @@ def test_early_stopping_keeps_the_best(data, tmp_path, capsys):
 
 
 @needs_torch
+def test_a_quantised_gguf_file_gets_an_adapter_and_no_new_weights(data, tmp_path, capsys):
+    model = tmp_path / "builtin.gguf"
+    assert run(["quantize", "builtin", "--to", "Q8_0", "--out", str(model)]) == 0
+    command = ["tune", str(model), str(data), "--max-steps", "1", "--out", str(tmp_path / "run")]
+    assert run([*command, "--method", "full"]) == 4
+    assert "--method lora" in capsys.readouterr().err
+    assert run(command) == 0
+    assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").is_file()
+
+
+@needs_torch
+def test_plain_text_and_bfloat16_and_recomputed_layers(tmp_path):
+    path = tmp_path / "text.jsonl"
+    path.write_text('{"text": "The tide turns twice a day."}\n{"text": "Gulls follow the ferry."}\n', "utf-8")
+    flags = ("--bf16", "--gradient-checkpointing", "--max-steps", "12", "--learning-rate", "5e-3")
+    assert tune(path, tmp_path / "run", *flags) == 0
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text("utf-8").splitlines()
+    losses = [json.loads(line)["loss"] for line in lines]
+    assert losses[-1] < losses[0] / 2
+
+
+@needs_torch
+def test_a_preference_file_is_refused_by_its_shape(tmp_path, capsys):
+    path = tmp_path / "preference.jsonl"
+    path.write_text('{"prompt": "Hi", "chosen": "Hello.", "rejected": "Go."}\n', "utf-8")
+    assert tune(path, tmp_path / "run") == 4
+    assert "learns texts and answers only" in capsys.readouterr().err
+
+
+@needs_torch
 def test_a_quote_writes_nothing(data, tmp_path, capsys):
     assert tune(data, tmp_path / "run", "--dry-run", "--json") == 0
     quote = json.loads(capsys.readouterr().out)

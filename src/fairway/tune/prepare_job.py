@@ -11,6 +11,7 @@ import torch
 
 from fairway.errors import UnsupportedError
 from fairway.formats.bundle import Bundle
+from fairway.formats.floats import FLOATS
 from fairway.registry.progress import Progress
 from fairway.tune.batches import Batches
 from fairway.tune.dataset import Dataset
@@ -68,6 +69,8 @@ def prepare_job(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     compute = torch.bfloat16 if recipe.bf16 else torch.float32
     is_lora = recipe.method == "lora"
+    if not is_lora:
+        _refuse_rounded(bundle)
     loaded = load_weights(bundle, compute if is_lora else torch.float32, device, progress)
     lora, trained = None, dict(loaded.weights)
     if is_lora:
@@ -84,6 +87,16 @@ def prepare_job(
     lengths = [len(each) for each in examples]
     batches = Batches(lengths, recipe, recipe.max_length or loaded.config.max_context)
     return Job(decoder, trained, lora, recipe, examples, held_out, batches, device), loaded.stored
+
+
+def _refuse_rounded(bundle: Bundle) -> None:
+    types = {info.type for info in bundle.tensors.infos.values()} - set(FLOATS)
+    if types or "quantization_config" in bundle.config or bundle.container == "gguf":
+        raise UnsupportedError(
+            f"{bundle.path} is {'quantised' if types else bundle.container}; all weights are trained in a "
+            "safetensors model of 16 or 32 bits.",
+            hint="Name the original model, or train an adapter: --method lora.",
+        )
 
 
 def num_trained(job: Job) -> int:

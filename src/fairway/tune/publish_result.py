@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -39,6 +40,8 @@ class Origins:
 def publish_adapter(folder: Path, lora: LoraLayers, tensors: Mapping[str, Tensor], origins: Origins) -> Path:
     """Writes FOLDER/adapter, which PEFT and `fairway convert --adapter` load."""
     path = folder / ADAPTER
+    if path.exists():
+        shutil.rmtree(path)  # of a run that was killed while it wrote this
     write_peft(lora.adapter(ADAPTER, origins.base_name, tensors), path)
     with atomic_file(path / FILE_NAME) as file:
         file.write(Lineage(None, _steps(origins)).to_json().encode("utf-8"))

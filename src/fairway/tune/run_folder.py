@@ -52,12 +52,12 @@ class RunFolder:
 
     def check_empty(self) -> None:
         """Raises `UsageError` where a run is there already."""
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and (not self.path.is_dir() or any(map(_is_of_a_run, self.path.iterdir()))):
             hint = "Add --resume to go on with it, or name another folder." if self.is_there else None
             raise UsageError(f"{self.path} is not empty.", hint=hint or "Name another folder.")
 
     def begin(self, recipe: Recipe, facts: Facts) -> None:
-        """Writes down what is trained how."""
+        """Writes down what is trained how; `run.json` last, for it says that a run is there."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._write(FILE_NAME, recipe.to_toml())
         self._write(FACTS, json.dumps(asdict(facts), indent=1, ensure_ascii=False) + "\n")
@@ -105,6 +105,11 @@ class RunFolder:
     def _write(self, name: str, text: str) -> None:
         with atomic_file(self.path / name) as file:
             file.write(text.encode("utf-8"))
+
+
+def _is_of_a_run(path: Path) -> bool:
+    """Whether it is more than what a kill within `begin` leaves."""
+    return path.name != FILE_NAME and not path.name.endswith(".part")
 
 
 def file_digest(path: Path) -> str:
