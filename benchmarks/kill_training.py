@@ -19,6 +19,7 @@ from pathlib import Path
 
 STEPS = 12
 FLAGS = ("--max-steps", str(STEPS), "--save-steps", "1", "--r", "4", "--lora-dropout", "0.1")
+SAID = "said.txt"
 FILES = ("adapter_model.safetensors", "adapter_config.json")
 
 
@@ -65,13 +66,15 @@ def killed_run(model: str, data: Path, out: Path, how: tuple[random.Random, floa
             kills += 1
             continue
         if child.returncode not in (0, 2):  # 2: it was killed after the run was marked as finished
-            raise SystemExit(f"The run ended with exit code {child.returncode} after {kills} kills.")
+            said = (out.parent / SAID).read_text("utf-8")
+            raise SystemExit(f"{said}The run ended with exit code {child.returncode} after {kills} kills.")
         return kills
 
 
 def process(model: str, data: Path, out: Path, flags: tuple[str, ...]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "fairway", "tune", model, str(data), "--out", str(out), *flags]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with (out.parent / SAID).open("wb") as said:
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
 
 
 if __name__ == "__main__":

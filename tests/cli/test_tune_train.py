@@ -156,6 +156,15 @@ def test_a_preference_file_is_refused_by_its_shape(tmp_path, capsys):
 
 
 @needs_torch
+def test_too_little_memory_is_said_before_the_weights_are_read(data, tmp_path, capsys, monkeypatch):
+    from fairway.tune import quote
+
+    monkeypatch.setattr(quote, "num_parameters", lambda config: 10**13)
+    assert tune(data, tmp_path / "run") == 5
+    assert "Training builtin needs 37252.90 GiB of memory at least" in capsys.readouterr().err
+
+
+@needs_torch
 def test_a_quote_writes_nothing(data, tmp_path, capsys):
     assert tune(data, tmp_path / "run", "--dry-run", "--json") == 0
     quote = json.loads(capsys.readouterr().out)

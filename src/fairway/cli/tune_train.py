@@ -53,7 +53,9 @@ def train(wanted: Wanted, screen: Screen) -> int:
     from fairway.tune.torch_extra import require_torch
 
     require_torch()
+    from fairway.map.probe import probe
     from fairway.tune.prepare_job import prepare_job
+    from fairway.tune.quote import check_memory
     from fairway.tune.run_folder import RunFolder
     from fairway.tune.trainer import Interrupted, Trainer
 
@@ -62,6 +64,7 @@ def train(wanted: Wanted, screen: Screen) -> int:
     if wanted.recipe is not None:
         folder.check_empty()
     prepared = _prepare(wanted, recipe, screen)
+    check_memory(prepared.bundle, recipe, probe().memory_free_bytes)
     with screen.step("Read the weights") as progress:
         job, stored = prepare_job(prepared.bundle, recipe, (prepared.examples, prepared.held_out), progress)
     stop, figures = _Stop(), _Figures(folder)
@@ -148,7 +151,7 @@ def _restore(trainer: Trainer, folder: RunFolder, facts: Facts, figures: _Figure
 
 
 def _quote(trainer: Trainer, wanted: Wanted, screen: Screen) -> None:
-    from fairway.tune.quote import measure
+    from fairway.tune.quote import gib, measure
 
     with screen.step("Tried one update"):
         quote = measure(trainer)
@@ -159,7 +162,7 @@ def _quote(trainer: Trainer, wanted: Wanted, screen: Screen) -> None:
         f"{quote.num_examples:,} examples, {quote.num_updates:,} updates, {quote.num_tokens:,} tokens; "
         f"{quote.num_trained:,} parameters are trained.\n"
         f"About {_duration(quote.seconds)} at {quote.tokens_per_s:,.0f} tokens/s, "
-        f"{quote.memory_bytes / (1 << 30):.2f} GiB of memory."
+        f"{gib(quote.memory_bytes)} of memory."
     )
 
 
@@ -252,6 +255,7 @@ def _tell(wanted: Wanted, path: Path, trainer: Trainer, figures: _Figures) -> No
     if state.is_over:
         click.echo(f"  stopped early; kept update {state.best_step:,}, held-out loss {state.best_loss:.3f}")
     if trainer.job.lora is not None:
+        click.echo(f"  serve it: fairway serve {wanted.model} --lora {wanted.out.resolve().name}={path}")
         click.echo(f"  merge it: fairway convert {wanted.model} --to safetensors --adapter {path}")
 
 

@@ -7,10 +7,17 @@ import sys
 import time
 from dataclasses import dataclass
 
+import torch
+
+from fairway.errors import DoesNotFit
+from fairway.formats.bundle import Bundle
+from fairway.models.families import read_config
+from fairway.models.sizes import num_parameters
 from fairway.tune.prepare_job import num_trained
+from fairway.tune.recipe import Recipe
 from fairway.tune.trainer import Job, Trainer
 
-MOMENT_BYTES = 8
+GRADIENT_BYTES, MOMENT_BYTES = 4, 8
 """Of AdamW, per trained parameter."""
 
 
@@ -27,6 +34,23 @@ class Quote:
     seconds: float
     memory_bytes: int
     """The peak that the trial needed, and the optimizer's moments."""
+
+
+def check_memory(bundle: Bundle, recipe: Recipe, free_bytes: int) -> None:
+    """Raises `DoesNotFit` where the weights, and what AdamW keeps beside them, are more than there is."""
+    is_lora = recipe.method == "lora"
+    per_parameter = (2 if recipe.bf16 else 4) if is_lora else 4 + GRADIENT_BYTES + MOMENT_BYTES
+    needed = per_parameter * num_parameters(read_config(bundle.config, bundle.config_name))
+    if needed > free_bytes and not torch.cuda.is_available():
+        raise DoesNotFit(
+            f"Training {bundle.name} needs {gib(needed)} of memory at least, and {gib(free_bytes)} are free.",
+            hint="Try --method lora --bf16, or a smaller model.",
+        )
+
+
+def gib(num_bytes: int) -> str:
+    """ "1.50 GiB" """
+    return f"{num_bytes / (1 << 30):.2f} GiB"
 
 
 def measure(trainer: Trainer) -> Quote:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -109,7 +109,7 @@ class Trainer:
         while not self.is_over:
             update = self.update()
             loss = self._measure() if self._measurement_is_due() else None
-            self._tell(Update(**{**update.__dict__, "held_out_loss": loss}))
+            self._tell(replace(update, held_out_loss=loss))
             stopped = self._should_stop()
             if stopped or self._save_is_due():
                 self.save()
