@@ -72,7 +72,12 @@ def test_without_torch_it_is_one_sentence(data, tmp_path, capsys, monkeypatch):
     [
         ([], "--out is missing"),
         (["--out", "run", "--resume", "--r", "3"], "goes on with the recipe of the run"),
-        (["--out", "run", "--strict"], "belong to --check"),
+        (["--out", "run", "--strict"], "--strict belongs to --check"),
+        (["--out", "run", "--preview", "2"], "--preview belongs to --check"),
+        (["--check", "--learning-rate", "1"], "--learning-rate has no meaning"),
+        (["--check", "--resume"], "--resume has no meaning"),
+        (["--out", "run", "--method", "full", "--r", "3"], "--r has no meaning with --method full"),
+        (["--out", "run", "--eval-steps", "3"], "--eval-steps needs held-out data"),
         (["--out", "run", "--learning-rat", "3"], "No such option"),
         (["--out", "run", "--recipe", "none.toml"], "none.toml cannot be read"),
     ],

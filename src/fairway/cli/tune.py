@@ -6,7 +6,7 @@ Exit code of --check: 0 if the data can be learned as it is, 1 if not.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,9 @@ import click
 
 from fairway.cli.options import HELP, json_option, settings_options
 from fairway.cli.screen import Screen, screen_for
+from fairway.cli.tune_flags import FLAGS, check_alone, check_training, given_settings
 from fairway.cli.tune_train import Wanted, train, with_length
 from fairway.errors import UsageError
-from fairway.settings import flag_name
 from fairway.tune.recipe import Recipe, read_recipe
 from fairway.tune.settings import DataSettings
 
@@ -24,13 +24,7 @@ if TYPE_CHECKING:
     from fairway.tune.check import CheckReport
 
 FAILED = 1
-FLAGS = {field.name: flag_name(field.name) for field in fields(Recipe) if field.name != "raw"} | {
-    "packing": "--packing/--no-packing",
-    "bf16": "--bf16/--no-bf16",
-    "gradient_checkpointing": "--gradient-checkpointing/--no-gradient-checkpointing",
-    "use_rslora": "--use-rslora/--no-use-rslora",
-    "raw": "--raw/--no-raw",
-}
+SHOWN = 1
 
 
 @click.command(context_settings=HELP)
@@ -45,8 +39,8 @@ FLAGS = {field.name: flag_name(field.name) for field in fields(Recipe) if field.
 @click.option("--dry-run", is_flag=True, help="Try one update, say time and memory, and stop.")
 @settings_options(Recipe, FLAGS)
 @click.option("--strict", is_flag=True, help="With --check: warnings fail it too.")
-@click.option("--preview", type=click.IntRange(0, 24), default=1, show_default=True,
-              help="With --check: show the tokens of so many examples.")  # fmt: skip
+@click.option("--preview", type=click.IntRange(0, 24),
+              help=f"With --check: show the tokens of so many examples.  [default: {SHOWN}]")  # fmt: skip
 @click.option(
     "--html", "page", type=click.Path(path_type=Path), help="With --check: write a page to look at."
 )
@@ -59,23 +53,17 @@ def tune(
     The result is an adapter in FOLDER/adapter, or with --method full a model in FOLDER/model. --check trains
     nothing: it reads every row as training will, and exits with 1 if one is wrong.
     """
-    given = {name: flags[name] for name in FLAGS}
+    given = given_settings(flags)
     screen = screen_for(as_json)
     if only_check:
+        check_alone(flags)
         settings = read_recipe(flags["recipe_file"], given).data
         return _check((model, data, validation), settings, screen, as_json, flags)
     recipe = None if flags["resume"] else read_recipe(flags["recipe_file"], given)
-    if recipe is None and (flags["recipe_file"] or flags["dry_run"] or any(map(_is_set, given.values()))):
-        raise UsageError("--resume goes on with the recipe of the run.", hint="Leave the other settings out.")
-    if flags["strict"] or flags["page"]:
-        raise UsageError("--strict and --html belong to --check.", hint="Add --check, or leave them out.")
+    check_training(flags, recipe, is_measured=validation is not None)
     if flags["out"] is None:
         raise UsageError("Where to? --out is missing.", hint=f"fairway tune {model} {data} --out my-run")
     return train(Wanted(model, data, validation, flags["out"], recipe, flags["dry_run"], as_json), screen)
-
-
-def _is_set(value: object) -> bool:
-    return value is not None and value != ()
 
 
 def _check(
@@ -83,6 +71,7 @@ def _check(
     flags: dict[str, Any],
 ) -> int:  # fmt: skip
     model, data, validation = files
+    flags = flags | {"preview": SHOWN if flags["preview"] is None else flags["preview"]}
     page: Path | None = flags["page"]
     if page is not None and not page.absolute().parent.is_dir():
         raise UsageError(
