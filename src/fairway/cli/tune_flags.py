@@ -29,7 +29,8 @@ def given_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_alone(flags: Mapping[str, Any]) -> None:
     """What --check does not need. Raises `UsageError`."""
-    named = [name for name in (*given_settings(flags), *RUN) if name not in DATA and flags[name]]
+    named = [name for name in given_settings(flags) if name not in DATA]
+    named += [name for name in RUN if flags[name]]
     if named:
         raise UsageError(
             f"--check trains nothing, so {flag_name(named[0])} has no meaning.", hint="Leave it out."
