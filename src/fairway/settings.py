@@ -72,6 +72,25 @@ def load(
     return wanted(**values)
 
 
+def read_table(path: Path) -> dict[str, Any]:
+    """A TOML file. Raises `SettingsError` naming it."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+
+
+def checked_table(cls: type[Any], table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The fields of a settings class that a flat table sets; `where` is "in recipe.toml"."""
+    fields = types_of(cls)
+    for key in table:
+        if key not in fields:
+            raise _unknown(key, fields, where)
+    return {key: _checked(cls, key, value, f"{key} {where}") for key, value in table.items()}
+
+
 def config_path(environment: Mapping[str, str]) -> Path:
     """Where the settings file is looked for."""
     if named := environment.get("FAIRWAY_CONFIG"):
@@ -87,10 +106,7 @@ def config_path(environment: Mapping[str, str]) -> Path:
 def _from_file(sections: Mapping[str, type[Any]], path: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+    document = read_table(path)
     found: dict[str, dict[str, Any]] = {}
     for section, table in document.items():
         if section not in sections or not isinstance(table, dict):

@@ -106,13 +106,6 @@ def test_a_page_can_be_written(good, tmp_path, capsys):
     assert "There is no folder" in capsys.readouterr().err
 
 
-def test_training_is_said_not_to_be_there_yet(good, capsys):
-    assert run(["tune", "builtin", str(good)]) == 4
-    said = capsys.readouterr().err
-    assert "Training is not in this version of Fairway yet" in said
-    assert f"fairway tune builtin --check {good}" in said
-
-
 def test_files_that_cannot_be_read(tmp_path, capsys):
     assert run(["tune", "builtin", "--check", str(tmp_path / "absent.jsonl")]) == 2
     assert "absent.jsonl is not there" in capsys.readouterr().err

@@ -67,6 +67,11 @@ def server_options(function: F) -> F:
     return _options(ServerSettings, SERVER_FLAGS, function)
 
 
+def settings_options(cls: type[Any], flags: Mapping[str, str]) -> Callable[[F], F]:
+    """The named fields of any settings class, each as its flag."""
+    return lambda function: _options(cls, flags, function)
+
+
 def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")(function)
 

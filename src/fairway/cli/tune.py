@@ -1,4 +1,4 @@
-"""`fairway tune MODEL DATA`: fine-tunes a model on a file of examples. Today it checks the data.
+"""`fairway tune MODEL DATA`: checks a file of examples, or fine-tunes a model on it.
 
 Exit code of --check: 0 if the data can be learned as it is, 1 if not.
 """
@@ -6,23 +6,25 @@ Exit code of --check: 0 if the data can be learned as it is, 1 if not.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fairway.cli.options import HELP, json_option
+from fairway.cli.options import HELP, json_option, settings_options
 from fairway.cli.screen import Screen, screen_for
-from fairway.errors import UnsupportedError, UsageError
-from fairway.tune.settings import LEARN, TOO_LONG, DataSettings
+from fairway.cli.tune_flags import FLAGS, check_alone, check_training, given_settings
+from fairway.cli.tune_train import Wanted, train, with_length
+from fairway.errors import UsageError
+from fairway.tune.recipe import Recipe, read_recipe
+from fairway.tune.settings import DataSettings
 
 if TYPE_CHECKING:
-    from fairway.formats.bundle import Bundle
     from fairway.tune.check import CheckReport
 
-DEFAULTS = DataSettings()
 FAILED = 1
+SHOWN = 1
 
 
 @click.command(context_settings=HELP)
@@ -30,16 +32,15 @@ FAILED = 1
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--check", "only_check", is_flag=True, help="Check the data and train nothing.")
 @click.option("--validation", type=click.Path(path_type=Path), help="Held-out data; it must not be in DATA.")
-@click.option("--learn", type=click.Choice(LEARN), default=DEFAULTS.learn, show_default=True,
-              help="Which tokens: the assistant's turns, its last turn, or all.")  # fmt: skip
-@click.option("--max-length", type=click.IntRange(min=8),
-              help="Tokens of one example.  [default: what the model's context holds]")  # fmt: skip
-@click.option("--too-long", type=click.Choice(TOO_LONG), default=DEFAULTS.too_long, show_default=True,
-              help="What becomes of longer examples.")  # fmt: skip
-@click.option("--raw", is_flag=True, help="Join prompt and completion as they are, without the template.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run: its figures and its result.")
+@click.option("--recipe", "recipe_file", type=click.Path(path_type=Path),
+              help="TOML file with the settings below; flags override it.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, with its recipe.")
+@click.option("--dry-run", is_flag=True, help="Try one update, say time and memory, and stop.")
+@settings_options(Recipe, FLAGS)
 @click.option("--strict", is_flag=True, help="With --check: warnings fail it too.")
-@click.option("--preview", type=click.IntRange(0, 24), default=1, show_default=True,
-              help="With --check: show the tokens of so many examples.")  # fmt: skip
+@click.option("--preview", type=click.IntRange(0, 24),
+              help=f"With --check: show the tokens of so many examples.  [default: {SHOWN}]")  # fmt: skip
 @click.option(
     "--html", "page", type=click.Path(path_type=Path), help="With --check: write a page to look at."
 )
@@ -49,21 +50,34 @@ def tune(
 ) -> int:  # fmt: skip
     """Fine-tune MODEL on DATA: JSON lines, JSON, CSV, Parquet or text, one example per row.
 
-    Training is not in this version yet. --check reads every row as training will: its shape, the model's own
-    chat template, its tokens, and which of them are learned. Exits with 1 if a row is wrong.
+    The result is an adapter in FOLDER/adapter, or with --method full a model in FOLDER/model. --check trains
+    nothing: it reads every row as training will, and exits with 1 if one is wrong.
     """
-    if not only_check:
-        raise UnsupportedError(
-            "Training is not in this version of Fairway yet; checking the data is.",
-            hint=f"fairway tune {model} --check {data}",
-        )
+    given = given_settings(flags)
+    screen = screen_for(as_json)
+    if only_check:
+        check_alone(flags)
+        settings = read_recipe(flags["recipe_file"], given).data
+        return _check((model, data, validation), settings, screen, as_json, flags)
+    recipe = None if flags["resume"] else read_recipe(flags["recipe_file"], given)
+    check_training(flags, recipe, is_measured=validation is not None)
+    if flags["out"] is None:
+        raise UsageError("Where to? --out is missing.", hint=f"fairway tune {model} {data} --out my-run")
+    return train(Wanted(model, data, validation, flags["out"], recipe, flags["dry_run"], as_json), screen)
+
+
+def _check(
+    files: tuple[str, Path, Path | None], settings: DataSettings, screen: Screen, as_json: bool,
+    flags: dict[str, Any],
+) -> int:  # fmt: skip
+    model, data, validation = files
+    flags = flags | {"preview": SHOWN if flags["preview"] is None else flags["preview"]}
     page: Path | None = flags["page"]
     if page is not None and not page.absolute().parent.is_dir():
         raise UsageError(
             f"There is no folder {page.absolute().parent} for {page.name}.", hint="Make it first."
         )
-    settings = DataSettings(flags["learn"], flags["max_length"], flags["too_long"], flags["raw"])
-    report = _checked(model, data, validation, settings, screen_for(as_json))
+    report = _checked(model, data, validation, settings, screen)
     if page is not None:
         _write_page(report, page)
     if as_json:
@@ -86,7 +100,7 @@ def _checked(
 
     with screen.step(f"Found {model}", is_bytes=True) as progress:
         bundle = open_bundle(resolve(model, progress).path)
-    settings = _with_length(settings, bundle, screen)
+    settings = with_length(settings, bundle, screen)
     with screen.step(f"Opened {data.name}", is_bytes=True) as progress:
         training = open_dataset(data, progress)
         held_out = None if validation is None else open_dataset(validation, progress)
@@ -97,19 +111,6 @@ def _checked(
         )
     with screen.step("Checked every row") as progress:
         return check(bundle.name, training, held_out, encoder, progress)
-
-
-def _with_length(settings: DataSettings, bundle: Bundle, screen: Screen) -> DataSettings:
-    from fairway.formats.summary import summarize
-
-    context = summarize(bundle).context_length
-    if settings.max_length is None:
-        return replace(settings, max_length=context)
-    if context is not None and settings.max_length > context:
-        screen.note(
-            f"Note: --max-length {settings.max_length:,} is more than the model's context, {context:,}."
-        )
-    return settings
 
 
 def _as_dict(report: CheckReport, flags: dict[str, Any]) -> dict[str, Any]:

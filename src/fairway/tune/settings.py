@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 Learn = Literal["assistant", "last", "all"]
 TooLong = Literal["refuse", "skip", "truncate"]
-LEARN: tuple[str, ...] = get_args(Learn)
-TOO_LONG: tuple[str, ...] = get_args(TooLong)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,67 @@
+"""Cross entropy without the logits: a chunk of tokens at a time, its gradient taken while its logits exist.
+
+[labels, vocabulary] is the largest tensor of a training step by far; here [CHUNK, vocabulary] is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+CHUNK_BYTES = 32 << 20
+"""float32 logits that exist at once."""
+Head = Callable[[Tensor], Tensor]
+
+
+def chunked_loss(head: Head, hidden: Tensor, labels: Tensor, trained: Sequence[Tensor]) -> Tensor:
+    """The sum over labels of -log softmax(head(hidden))[label].
+
+    hidden [labels, width]; `head` gives logits [rows, vocabulary]; `trained` are the tensors inside it that
+    want gradients.
+    """
+    if not len(labels):
+        return hidden.sum() * 0
+    if not torch.is_grad_enabled():
+        return torch.stack([_loss(head, *each) for each in _chunks(head, hidden, labels)]).sum()
+    loss: Tensor = _ChunkedLoss.apply(head, hidden, labels, *trained)
+    return loss
+
+
+def _chunks(head: Head, hidden: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    with torch.no_grad():
+        vocabulary = head(hidden[:1]).shape[-1]
+    rows = max(1, CHUNK_BYTES // (4 * vocabulary))
+    return list(zip(hidden.split(rows), labels.split(rows), strict=True))
+
+
+def _loss(head: Head, hidden: Tensor, labels: Tensor) -> Tensor:
+    return functional.cross_entropy(head(hidden), labels, reduction="sum")
+
+
+class _ChunkedLoss(torch.autograd.Function):  # type: ignore[misc]
+    """Gradients are made on the way forward and only scaled on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, head: Head, hidden: Tensor, labels: Tensor, *trained: Tensor) -> Tensor:  # noqa: ANN401
+        sums = [torch.zeros_like(each) for each in trained]
+        grads, total = [], hidden.new_zeros(())
+        for rows, wanted in _chunks(head, hidden.detach(), labels):
+            with torch.enable_grad():
+                rows.requires_grad_(True)
+                loss = _loss(head, rows, wanted)
+            first, *others = torch.autograd.grad(loss, [rows, *trained])
+            grads.append(first)
+            for held, grad in zip(sums, others, strict=True):
+                held += grad
+            total += loss.detach()
+        ctx.save_for_backward(torch.cat(grads), *sums)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> Any:  # noqa: ANN401
+        first, *others = ctx.saved_tensors
+        return None, first * scale, None, *(each * scale for each in others)

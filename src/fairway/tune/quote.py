@@ -1,0 +1,79 @@
+"""What a job will take, from one update that is measured and then forgotten."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+
+from fairway.errors import DoesNotFit
+from fairway.formats.bundle import Bundle
+from fairway.models.families import read_config
+from fairway.models.sizes import num_parameters
+from fairway.tune.prepare_job import num_trained
+from fairway.tune.recipe import Recipe
+from fairway.tune.trainer import Job, Trainer
+
+GRADIENT_BYTES, MOMENT_BYTES = 4, 8
+"""Of AdamW, per trained parameter."""
+
+
+@dataclass(frozen=True)
+class Quote:
+    """Seconds are of training alone, without held-out measurements."""
+
+    num_examples: int
+    num_updates: int
+    num_tokens: int
+    """In all epochs."""
+    num_trained: int
+    tokens_per_s: float
+    seconds: float
+    memory_bytes: int
+    """The peak that the trial needed, and the optimizer's moments."""
+
+
+def check_memory(bundle: Bundle, recipe: Recipe, free_bytes: int) -> None:
+    """Raises `DoesNotFit` where the weights, and what AdamW keeps beside them, are more than there is."""
+    is_lora = recipe.method == "lora"
+    per_parameter = (2 if recipe.bf16 else 4) if is_lora else 4 + GRADIENT_BYTES + MOMENT_BYTES
+    needed = per_parameter * num_parameters(read_config(bundle.config, bundle.config_name))
+    if needed > free_bytes and not torch.cuda.is_available():
+        raise DoesNotFit(
+            f"Training {bundle.name} needs {gib(needed)} of memory at least, and {gib(free_bytes)} are free.",
+            hint="Try --method lora --bf16, or a smaller model.",
+        )
+
+
+def gib(num_bytes: int) -> str:
+    """ "1.50 GiB" """
+    return f"{num_bytes / (1 << 30):.2f} GiB"
+
+
+def measure(trainer: Trainer) -> Quote:
+    """Runs one update's gradients without changing anything that training starts from."""
+    job = trainer.job
+    start = time.monotonic()
+    _, num_tokens = trainer.gradients(trainer.progress.step)
+    speed = num_tokens / (time.monotonic() - start)
+    for each in job.trained.values():
+        each.grad = None
+    total = tokens_of(job)
+    memory = peak_bytes() + MOMENT_BYTES * num_trained(job)
+    steps = job.batches.num_steps
+    return Quote(len(job.examples), steps, total, num_trained(job), speed, total / speed, memory)
+
+
+def tokens_of(job: Job) -> int:
+    """Tokens that all updates see."""
+    per_epoch = sum(len(each) for each in job.examples)
+    return round(per_epoch * job.batches.epoch_at(job.batches.num_steps))
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,96 @@
+"""What a user chooses about training. Light to import: flags are made from it.
+
+Names and defaults are those of transformers' `TrainingArguments`, TRL and PEFT where the meaning is the same.
+
+A recipe file is flat TOML with these names. The rule: a name is known or an error; none is ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from fairway.errors import SettingsError
+from fairway.settings import checked_table, read_table, setting
+from fairway.tune.lora_targets import ALL, LoraSettings
+from fairway.tune.settings import DataSettings
+
+LORA_RATE, FULL_RATE = 2e-4, 5e-5
+FILE_NAME = "recipe.toml"
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """The default of every field is what most people want; None is explained by its help."""
+
+    method: Literal["lora", "full"] = setting("lora", "train an adapter beside the weights, or all weights")
+    learning_rate: float | None = setting(
+        None, f"highest step size; unset: {LORA_RATE:g} for lora, {FULL_RATE:g} for full", minimum=0
+    )
+    num_train_epochs: float = setting(3.0, "how often every example is seen", minimum=0)
+    max_steps: int | None = setting(None, "stop after so many updates, whatever the epochs", minimum=1)
+    per_device_train_batch_size: int = setting(8, "examples (or packs) computed at once", minimum=1)
+    gradient_accumulation_steps: int = setting(1, "batches that make one update", minimum=1)
+    packing: bool = setting(False, "join examples to sequences of max_length; they do not see each other")
+    warmup_ratio: float = setting(0.0, "share of the updates that warm up", minimum=0, maximum=1)
+    warmup_steps: int = setting(0, "updates that warm up; overrides warmup_ratio", minimum=0)
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = setting(
+        "linear", "how the step size falls after the warm-up"
+    )
+    weight_decay: float = setting(0.0, "AdamW's decay, not for norms and biases", minimum=0)
+    adam_beta1: float = setting(0.9, "AdamW's first beta", minimum=0, maximum=1)
+    adam_beta2: float = setting(0.999, "AdamW's second beta", minimum=0, maximum=1)
+    adam_epsilon: float = setting(1e-8, "AdamW's epsilon", minimum=0)
+    max_grad_norm: float = setting(1.0, "gradients are clipped to this norm; 0 clips nothing", minimum=0)
+    seed: int = setting(42, "of the order, of LoRA's beginning and of dropout", minimum=0)
+    bf16: bool = setting(False, "multiply in bfloat16; norms, loss and trained weights stay float32")
+    gradient_checkpointing: bool = setting(False, "compute layers twice: less memory, more time")
+    r: int = setting(8, "rank of LoRA", minimum=1)
+    lora_alpha: float = setting(8.0, "LoRA counts by alpha / r", minimum=0)
+    lora_dropout: float = setting(0.0, "dropout before LoRA", minimum=0, maximum=0.99)
+    use_rslora: bool = setting(False, "LoRA counts by alpha / sqrt(r)")
+    target_modules: tuple[str, ...] = setting((ALL,), f"layers that LoRA adapts, like q_proj, or {ALL}")
+    eval_steps: int | None = setting(None, "measure held-out loss so often; unset: each epoch", minimum=1)
+    early_stopping_patience: int | None = setting(
+        None, "stop after so many measurements without a better held-out loss, and keep the best", minimum=1
+    )
+    save_steps: int = setting(500, "updates between two checkpoints", minimum=1)
+    save_seconds: float = setting(600.0, "seconds after which a checkpoint is due in any case", minimum=0)
+    learn: Literal["assistant", "last", "all"] = setting(
+        "assistant", "which tokens: the assistant's turns, its last turn, or all"
+    )
+    max_length: int | None = setting(None, "tokens of an example; unset: the model's context", minimum=8)
+    too_long: Literal["refuse", "skip", "truncate"] = setting("refuse", "what becomes of longer examples")
+    raw: bool = setting(False, "join prompt and completion as they are, without the chat template")
+
+    @property
+    def rate(self) -> float:
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return LORA_RATE if self.method == "lora" else FULL_RATE
+
+    @property
+    def lora(self) -> LoraSettings:
+        return LoraSettings(self.r, self.lora_alpha, self.lora_dropout, self.use_rslora, self.target_modules)
+
+    @property
+    def data(self) -> DataSettings:
+        return DataSettings(self.learn, self.max_length, self.too_long, self.raw)
+
+    def to_toml(self) -> str:
+        """Every value as it is used; what is unset is left out."""
+        values = dataclasses.asdict(self) | {"learning_rate": self.rate}
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items() if value is not None)
+
+
+def read_recipe(path: Path | None, flags: Mapping[str, Any]) -> Recipe:
+    """A recipe file, and flags that override it. Raises `SettingsError` naming the file and the key."""
+    values = {} if path is None else checked_table(Recipe, read_table(path), f"in {path}")
+    given = {key: value for key, value in flags.items() if value is not None and value != ()}
+    recipe = Recipe(**values | checked_table(Recipe, given, "on the command line"))
+    if recipe.num_train_epochs == 0 and recipe.max_steps is None:
+        raise SettingsError("num_train_epochs is 0: nothing would be trained.", hint="Say 1 or more.")
+    return recipe

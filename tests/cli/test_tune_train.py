@@ -1,0 +1,233 @@
+"""`fairway tune` trains the built-in model: what is learned is what is served, and kills cost nothing."""
+
+import importlib.util
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fairway.cli.main import run
+from fairway.formats.lineage import read_lineage
+from fairway.tune import torch_extra
+
+has_torch = importlib.util.find_spec("torch") is not None
+needs_torch = pytest.mark.skipif(not has_torch, reason="needs torch")
+FACTS = {
+    "Who keeps the lighthouse?": "Old Marta keeps it, with two goats.",
+    "What colour is the ferry?": "The ferry is green with a white funnel.",
+    "When does the market open?": "It opens at six, before the fog lifts.",
+}
+SMALL = ("--r", "4", "--target-modules", "q_proj", "--target-modules", "v_proj")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Small steps on a shared machine: threads would wait for each other most of the time."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    if has_torch:
+        import torch
+
+        torch.set_num_threads(1)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    rows = [{"prompt": question, "completion": answer} for question, answer in FACTS.items()]
+    path = tmp_path / "facts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def tune(data: Path, out: Path, *more: str) -> int:
+    return run(["tune", "builtin", str(data), "--out", str(out), *more])
+
+
+def answers(model: Path, capsys, monkeypatch) -> list[str]:
+    found = []
+    for question in FACTS:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
+        assert run(["run", str(model), question, "--temperature", "0"]) == 0
+        found.append(capsys.readouterr().out.strip())
+    return found
+
+
+def test_without_torch_it_is_one_sentence(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch_extra.importlib.util, "find_spec", lambda name: None)
+    assert tune(data, tmp_path / "run") == 8
+    said = capsys.readouterr().err
+    assert "Training needs PyTorch, which is not installed." in said
+    assert "pip install 'fairway[tune]'" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "--out is missing"),
+        (["--out", "run", "--resume", "--r", "3"], "goes on with the recipe of the run"),
+        (["--out", "run", "--strict"], "--strict belongs to --check"),
+        (["--out", "run", "--preview", "2"], "--preview belongs to --check"),
+        (["--check", "--learning-rate", "1"], "--learning-rate has no meaning"),
+        (["--check", "--resume"], "--resume has no meaning"),
+        (["--out", "run", "--method", "full", "--r", "3"], "--r has no meaning with --method full"),
+        (["--out", "run", "--eval-steps", "3"], "--eval-steps needs held-out data"),
+        (["--out", "run", "--learning-rat", "3"], "No such option"),
+        (["--out", "run", "--recipe", "none.toml"], "none.toml cannot be read"),
+    ],
+)
+def test_wrong_calls(data, capsys, flags, said):
+    assert run(["tune", "builtin", str(data), *flags]) != 0
+    assert said in capsys.readouterr().err
+
+
+@needs_torch
+def test_what_is_learned_is_recalled_by_the_engine_after_merging(data, tmp_path, capsys, monkeypatch):
+    out, merged = tmp_path / "run", tmp_path / "merged"
+    flags = ("--num-train-epochs", "40", "--learning-rate", "5e-3", "--validation", str(data))
+    assert tune(data, out, *flags) == 0
+    command = ["convert", "builtin", "--to", "safetensors", "--adapter", str(out / "adapter")]
+    assert run([*command, "--out", str(merged)]) == 0
+    assert answers(merged, capsys, monkeypatch) == list(FACTS.values())
+
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 41))
+    assert lines[-1]["held_out_loss"] < 0.1
+    assert "held-out loss" in (out / "loss.svg").read_text("utf-8")
+    lineage = read_lineage(out / "adapter")
+    assert lineage is not None
+    assert [source.name for source in lineage.steps[-1].sources] == ["builtin", "facts.jsonl", "facts.jsonl"]
+    assert lineage.steps[-1].settings["num_train_epochs"] == 40
+    assert not (out / "checkpoints").exists()
+    assert tune(data, out) == 2
+    assert tune(data, out, "--resume") == 2
+
+
+@needs_torch
+def test_all_weights_become_a_model_that_answers(data, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    flags = ("--method", "full", "--num-train-epochs", "30", "--learning-rate", "1e-3")
+    assert tune(data, out, *flags) == 0
+    assert answers(out / "model", capsys, monkeypatch) == list(FACTS.values())
+
+
+@needs_torch
+def test_early_stopping_keeps_the_best(data, tmp_path, capsys):
+    held_out = tmp_path / "held.jsonl"
+    held_out.write_text(json.dumps({"prompt": "Who paints?", "completion": "Nobody paints at night."}) + "\n")
+    flags = ("--validation", str(held_out), "--early-stopping-patience", "2", "--learning-rate", "1e-2",
+             "--num-train-epochs", "30")  # fmt: skip
+    assert tune(data, tmp_path / "run", *flags, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    losses = [loss for _, loss in told["held_out"]]
+    assert told["stopped_early"]
+    assert losses.index(min(losses)) == len(losses) - 3
+
+
+@needs_torch
+def test_a_quantised_gguf_file_gets_an_adapter_and_no_new_weights(data, tmp_path, capsys):
+    model = tmp_path / "builtin.gguf"
+    assert run(["quantize", "builtin", "--to", "Q8_0", "--out", str(model)]) == 0
+    command = ["tune", str(model), str(data), "--max-steps", "1", "--out", str(tmp_path / "run")]
+    assert run([*command, "--method", "full"]) == 4
+    assert "--method lora" in capsys.readouterr().err
+    assert run(command) == 0
+    assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").is_file()
+
+
+@needs_torch
+def test_plain_text_and_bfloat16_and_recomputed_layers(tmp_path):
+    path = tmp_path / "text.jsonl"
+    path.write_text('{"text": "The tide turns twice a day."}\n{"text": "Gulls follow the ferry."}\n', "utf-8")
+    flags = ("--bf16", "--gradient-checkpointing", "--max-steps", "12", "--learning-rate", "5e-3")
+    assert tune(path, tmp_path / "run", *flags) == 0
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text("utf-8").splitlines()
+    losses = [json.loads(line)["loss"] for line in lines]
+    assert losses[-1] < losses[0] / 2
+
+
+@needs_torch
+def test_a_preference_file_is_refused_by_its_shape(tmp_path, capsys):
+    path = tmp_path / "preference.jsonl"
+    path.write_text('{"prompt": "Hi", "chosen": "Hello.", "rejected": "Go."}\n', "utf-8")
+    assert tune(path, tmp_path / "run") == 4
+    assert "learns texts and answers only" in capsys.readouterr().err
+
+
+@needs_torch
+def test_too_little_memory_is_said_before_the_weights_are_read(data, tmp_path, capsys, monkeypatch):
+    from fairway.tune import quote
+
+    monkeypatch.setattr(quote, "num_parameters", lambda config: 10**13)
+    assert tune(data, tmp_path / "run") == 5
+    assert "Training builtin needs 37252.90 GiB of memory at least" in capsys.readouterr().err
+
+
+@needs_torch
+def test_a_quote_writes_nothing(data, tmp_path, capsys):
+    assert tune(data, tmp_path / "run", "--dry-run", "--json") == 0
+    quote = json.loads(capsys.readouterr().out)
+    assert quote["num_updates"] == 3
+    assert quote["seconds"] > 0
+    assert not (tmp_path / "run").exists()
+
+
+def process(data: Path, out: Path, *more: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "fairway", "tune", "builtin", str(data), "--out", str(out), *more]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def steps_done(out: Path) -> int:
+    path = out / "metrics.jsonl"
+    return len(path.read_text("utf-8").splitlines()) if path.is_file() else 0
+
+
+def wait_for(child: subprocess.Popen, out: Path, steps: int) -> None:
+    while child.poll() is None and steps_done(out) < steps:
+        time.sleep(0.01)
+
+
+@needs_torch
+@pytest.mark.timeout(300)
+def test_kill_anywhere_and_resume_gives_the_same_bits(data, tmp_path):
+    flags = (*SMALL, "--max-steps", "8", "--save-steps", "2", "--lora-dropout", "0.1", "--packing",
+             "--per-device-train-batch-size", "1", "--gradient-accumulation-steps", "2")  # fmt: skip
+    assert tune(data, tmp_path / "whole", *flags) == 0
+    out, chance = tmp_path / "killed", random.Random(4)
+    more: tuple[str, ...] = flags
+    for steps in (1, 3, 6):
+        child = process(data, out, *more)
+        wait_for(child, out, steps)
+        time.sleep(chance.random() * 0.05)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        more = ("--resume",)
+    assert tune(data, out, "--resume") == 0
+    for name in ("adapter/adapter_model.safetensors", "adapter/adapter_config.json"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    losses = [[json.loads(line)["loss"] for line in (each / "metrics.jsonl").read_text("utf-8").splitlines()]
+              for each in (out, tmp_path / "whole")]  # fmt: skip
+    assert losses[0] == losses[1]
+
+
+@needs_torch
+def test_ctrl_c_saves_and_says_how_to_go_on(data, tmp_path, capsys):
+    out = tmp_path / "run"
+    child = process(data, out, *SMALL, "--max-steps", "100000")
+    wait_for(child, out, 2)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert f"Go on with: fairway tune builtin {data} --out {out} --resume" in said
+    assert list((out / "checkpoints").glob("*.safetensors"))
+
+    data.write_text(data.read_text("utf-8") * 2, "utf-8")
+    assert tune(data, out, "--resume") == 2
+    assert "begun with another data" in capsys.readouterr().err

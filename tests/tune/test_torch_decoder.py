@@ -1,0 +1,97 @@
+"""The recorded forward pass in PyTorch: transformers' logits, PEFT's loss and gradients."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from peft_cases import CASES, LORA, ROWS, lora_weight, tiny  # noqa: E402
+
+from fairway.tune.encode import Example  # noqa: E402
+from fairway.tune.forward_names import recorded  # noqa: E402
+from fairway.tune.lora_layers import lora_for  # noqa: E402
+from fairway.tune.packing import join  # noqa: E402
+from fairway.tune.torch_decoder import TorchDecoder, tokens_of  # noqa: E402
+from fairway.tune.torch_weights import load_weights  # noqa: E402
+
+CPU = torch.device("cpu")
+GOLDENS = Path(__file__).parent / "goldens"
+FAMILIES = sorted(path.stem for path in (Path(__file__).parents[1] / "models" / "goldens").glob("*.npz"))
+SHORT_CONTEXT = ("llama-rope-dynamic", "phi3-longrope-short")  # their rope depends on what is served
+
+
+def example(ids: list[int], labels: list[int]) -> Example:
+    return Example("", np.array(ids, np.int32), np.array(labels) >= 0)
+
+
+def packed_rows():
+    return tokens_of(join([example(*row) for row in ROWS]), CPU)
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in SHORT_CONTEXT])
+def test_logits_of_every_family_are_those_of_transformers(name: str) -> None:
+    answer = tiny(name)
+    loaded = load_weights(answer.bundle, torch.float32, CPU)
+    decoder = TorchDecoder(loaded.config, loaded.weights)
+    tokens = tokens_of(join([example(answer.tokens, answer.tokens)]), CPU)
+    with torch.no_grad():
+        logits = decoder.logits(decoder.hidden(tokens)).numpy()
+    assert np.abs(logits - answer.logits).max() < 2e-5 * np.abs(answer.logits).max()
+
+
+@pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
+@pytest.mark.parametrize("name", CASES)
+def test_loss_and_gradients_of_packed_rows_are_those_of_peft(name: str, recompute: bool) -> None:
+    with np.load(GOLDENS / f"peft-{name}.npz") as wanted:
+        loaded = load_weights(tiny(name).bundle, torch.float32, CPU)
+        lora = lora_for(recorded(loaded.config), LORA)
+        names = {f"base_model.model.{key}": each for key, each in lora.tensors.items()}
+        assert set(names) == set(wanted.files) - {"loss"}
+        for key, each in names.items():
+            each.copy_(torch.from_numpy(lora_weight(key, tuple(each.shape)))).requires_grad_(True)
+        decoder = TorchDecoder(loaded.config, loaded.weights, lora, recompute_layers=recompute)
+        tokens = packed_rows()
+        loss = decoder.loss(tokens) / len(tokens.labels)
+        loss.backward()
+        assert abs(loss.item() - float(wanted["loss"])) < 1e-5
+        for key, each in names.items():
+            assert np.abs(each.grad.numpy() - wanted[key]).max() < 1e-5 * max(1, np.abs(wanted[key]).max())
+
+
+def test_a_row_has_the_same_loss_alone_and_packed() -> None:
+    loaded = load_weights(tiny("gemma3-text-pattern").bundle, torch.float32, CPU)
+    decoder = TorchDecoder(loaded.config, loaded.weights)
+    with torch.no_grad():
+        alone = [decoder.loss(tokens_of(join([example(*row)]), CPU)).item() for row in ROWS]
+        together = decoder.loss(packed_rows()).item()
+    assert abs(sum(alone) - together) < 1e-4
+
+
+def test_chunks_of_logits_give_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairway.tune import chunked_loss
+
+    loaded = load_weights(tiny("qwen2-tied").bundle, torch.float32, CPU)
+    table = loaded.weights["model.embed_tokens.weight"].requires_grad_(True)
+    found = []
+    for num_bytes in (1 << 20, 4 * 72 * 5):
+        monkeypatch.setattr(chunked_loss, "CHUNK_BYTES", num_bytes)
+        table.grad = None
+        loss = TorchDecoder(loaded.config, loaded.weights).loss(packed_rows())
+        loss.backward()
+        found.append((loss.item(), table.grad.clone()))
+    (first, one), (second, two) = found
+    assert abs(first - second) < 1e-4
+    assert (one - two).abs().max() < 1e-4
+
+
+def test_bfloat16_stays_near_float32() -> None:
+    bundle = tiny("llama-grouped-heads").bundle
+    losses = []
+    for kind in (torch.float32, torch.bfloat16):
+        loaded = load_weights(bundle, kind, CPU)
+        decoder = TorchDecoder(loaded.config, loaded.weights, compute=kind)
+        with torch.no_grad():
+            losses.append(decoder.loss(packed_rows()).item())
+    assert abs(losses[0] - losses[1]) < 0.02 * losses[0]
