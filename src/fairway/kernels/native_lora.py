@@ -18,7 +18,7 @@ from fairway.kernels.program import Delta, Operation
 from fairway.kernels.reference_ops import to_float32
 from fairway.tensors import F32, Array, DenseTensor, WeightTensor
 
-Pack: TypeAlias = Callable[[WeightTensor], _native.Matrix]
+Pack: TypeAlias = "Callable[[WeightTensor], _native.Matrix]"
 TILE = 16
 
 
