@@ -1,14 +1,18 @@
 """Small complete models on disk, and the tiny configs and vocabularies of the other folders' tests."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 
+from fairway.convert.graph_runtimes import run_onnx, run_openvino
+
 sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("models", "text", "runtimes")]
 
 from model_folders import make_folder  # noqa: E402  (needs the path above)
 
+RUNTIMES = {"onnxruntime": run_onnx, "openvino": run_openvino}
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
@@ -23,6 +27,14 @@ def shared() -> Path:
 def model(tmp_path) -> Path:
     """A complete llama with random weights."""
     return make_folder(tmp_path / "model")
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request):
+    """Runs any graph: the path of a file -> inputs by name -> outputs by name."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    return RUNTIMES[request.param]
 
 
 @pytest.fixture(autouse=True)

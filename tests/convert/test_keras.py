@@ -1,6 +1,5 @@
 """Keras's archives as ONNX: the predictions that Keras recorded, and every kind of layer that is refused."""
 
-import importlib.util
 import io
 import json
 import random
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from model_folders import converted, same_weights
 
-from fairway.convert.graph_runtimes import run_onnx, run_openvino
 from fairway.convert.keras_graph import keras_graph
 from fairway.convert.keras_layers import LAYERS
 from fairway.errors import FairwayError, FormatError, UnsupportedError
@@ -21,14 +19,6 @@ from fairway.formats.open import ONNX_NAME, obstacle, open_bundle
 
 GOLDENS = Path(__file__).parent / "goldens" / "keras"
 CASES = sorted(path.stem for path in GOLDENS.glob("*.npz"))
-RUNTIMES = {"onnxruntime": run_onnx, "openvino": run_openvino}
-
-
-@pytest.fixture(params=RUNTIMES)
-def runtime(request):
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
-    return RUNTIMES[request.param]
 
 
 @pytest.mark.parametrize("name", CASES)

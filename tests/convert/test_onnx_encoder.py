@@ -97,16 +97,6 @@ def test_several_ways_of_pooling_are_joined():
         pooled_in_numpy(Pooling("rank"), states, mask)
 
 
-RUNTIMES = {"onnxruntime": run_onnx, "openvino": run_openvino}
-
-
-@pytest.fixture(params=RUNTIMES)
-def runtime(request):
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
-    return RUNTIMES[request.param]
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_every_family_in_a_runtime(name, runtime, tmp_path):
     golden = encoder_golden(name)

@@ -20,11 +20,10 @@ from fairway.convert.keras_graph import keras_graph
 from fairway.convert.onnx_graph import weights_layout
 from fairway.convert.openvino_graph import read_weights_as_stored
 from fairway.convert.settings import STORED, ConvertSettings
-from fairway.convert.to_onnx import DATA_NAME
+from fairway.convert.to_onnx import DATA_NAME, check_type
 from fairway.convert.to_openvino import IR_NAME, TYPES, WriteIr, ir_type, version
 from fairway.errors import SettingsError, UnsupportedError
 from fairway.formats.bundle import Bundle
-from fairway.formats.floats import FLOATS
 from fairway.formats.onnx import open_onnx
 from fairway.formats.onnx_tensors import OnnxTensors
 from fairway.formats.open import ONNX_NAME
@@ -85,12 +84,7 @@ class GraphToIr:
 
 def keras_to_onnx(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
     """Raises `UnsupportedError` naming the first layer that is not converted."""
-    if settings.type != STORED and settings.type not in FLOATS:
-        raise SettingsError(
-            f"An ONNX model's weights are floats here, not {settings.type}.",
-            hint=f"Choose --type {', '.join(FLOATS).lower()}.",
-            param="type",
-        )
+    check_type(settings.type)
     graph, names = keras_graph(bundle.config, bundle.tensors.infos)
     types = {name: bundle.tensors.infos[name].type for name in names}
     if settings.type not in (STORED, *types.values()):

@@ -94,3 +94,18 @@ class Net:
 
     def floats(self, value: Value) -> Value:
         return Value(self.cast(value.name, "F32"), value.shape) if value.is_whole else value
+
+
+def one(net: Net, layer: Layer, inputs: list[Value]) -> Value:
+    if len(inputs) != 1:
+        raise FormatError(f"Layer {layer.name[:60]!r} reads {len(inputs)} values, and takes one.")
+    return net.floats(inputs[0])
+
+
+def axis_of(layer: Layer, x: Value) -> int:
+    """The one axis that a norm is about, counted from the front."""
+    axis = layer.config.get("axis", -1)
+    axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
+    if type(axis) is not int or not -len(x.shape) <= axis < len(x.shape):
+        raise layer.wrong("axis")
+    return axis % len(x.shape)

@@ -30,14 +30,19 @@ from fairway.proof.thresholds import BITS
 DATA_NAME = f"{ONNX_NAME}.data"
 
 
-def huggingface_to_onnx(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
-    """A decoder or an encoder. Raises `UnsupportedError` for a family that is not known."""
-    if settings.type != STORED and settings.type not in FLOATS:
+def check_type(name: str) -> None:
+    """Raises `SettingsError` for a type that is no float."""
+    if name != STORED and name not in FLOATS:
         raise SettingsError(
-            f"An ONNX model's weights are floats here, not {settings.type}.",
+            f"An ONNX model's weights are floats here, not {name}.",
             hint=f"Choose --type {', '.join(FLOATS).lower()}.",
             param="type",
         )
+
+
+def huggingface_to_onnx(bundle: Bundle, settings: ConvertSettings, target: Path) -> Conversion:
+    """A decoder or an encoder. Raises `UnsupportedError` for a family that is not known."""
+    check_type(settings.type)
     make = encoder_jobs if is_encoder(bundle.config) else _decoder_jobs
     graph, jobs, notes = make(bundle, settings.type)
     weights = {job.name: job for job in jobs}

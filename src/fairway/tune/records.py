@@ -70,10 +70,8 @@ def open_records(path: Path, progress: Progress | None = None) -> Records:
     return JsonLines(path, start, progress)
 
 
-class JsonLines:
-    """An object per line."""
-
-    format = "JSON lines"
+class _Lines:
+    """A row per line."""
 
     def __init__(self, path: Path, start: int, progress: Progress | None = None) -> None:
         self.path = path
@@ -81,6 +79,15 @@ class JsonLines:
 
     def __len__(self) -> int:
         return len(self._lines)
+
+    def place(self, index: int) -> str:
+        return f"line {self._lines.numbers[index]}"
+
+
+class JsonLines(_Lines):
+    """An object per line."""
+
+    format = "JSON lines"
 
     def record(self, index: int) -> dict[str, Any]:
         text = self._lines.text(index)
@@ -91,27 +98,14 @@ class JsonLines:
         except RecursionError:
             raise RowError("json", "the JSON is nested too deeply.") from None
 
-    def place(self, index: int) -> str:
-        return f"line {self._lines.numbers[index]}"
 
-
-class TextLines:
+class TextLines(_Lines):
     """A text per line."""
 
     format = "text"
 
-    def __init__(self, path: Path, start: int, progress: Progress | None = None) -> None:
-        self.path = path
-        self._lines = LineIndex(path, start, progress)
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
     def record(self, index: int) -> dict[str, Any]:
         return {"text": self._lines.text(index)}
-
-    def place(self, index: int) -> str:
-        return f"line {self._lines.numbers[index]}"
 
 
 class JsonList:
