@@ -25,7 +25,7 @@ from benchmarks.comparison.contest import machine  # noqa: E402
 from benchmarks.comparison.neighbours import busy_share  # noqa: E402
 from benchmarks.comparison.shapes import RANDOM, model_of  # noqa: E402
 from benchmarks.comparison.turns import say  # noqa: E402
-from benchmarks.peers.llama_build import llama_tools  # noqa: E402
+from benchmarks.peers.llama_build import build, llama_tools  # noqa: E402
 from benchmarks.peers.llama_cpp import gguf  # noqa: E402
 from benchmarks.peers.protocol import Model, Place, Unavailable  # noqa: E402
 from benchmarks.workloads.chart import lines  # noqa: E402
@@ -40,7 +40,6 @@ from fairway.map.settings import PlanSettings  # noqa: E402
 from fairway.runtimes.loading import load_engine  # noqa: E402
 
 SHORTEST = 512
-TOOL = "llama-bench"
 Curves = Mapping[str, Sequence[Cost]]
 
 
@@ -59,7 +58,7 @@ def arguments() -> argparse.Namespace:
     )
     add("--threads", type=int, default=allowed_cores())
     add("--cache", type=Path, default=CACHE, help="where models are kept (default %(default)s)")
-    add("--llama-bin", type=Path, help="folder of llama.cpp's tools, llama-bench among them")
+    add("--llama-bin", type=Path, help="folder of llama.cpp's tools, instead of building them")
     add("--results", type=Path, default=RESULTS, help="where the tables go (default %(default)s)")
     return parser.parse_args()
 
@@ -104,9 +103,8 @@ def curves(model: Model, place: Place, args: argparse.Namespace) -> Iterator[tup
 
 
 def llama_curve(model: Model, place: Place, args: argparse.Namespace) -> list[Cost]:
-    tool = llama_tools(place) / TOOL
-    if not tool.exists():
-        raise Unavailable(f"{tool} does not exist")
+    build(place)
+    tool = llama_tools(place) / "llama-bench"
     points, limit_s = depths(args.longest, args.generate), 60 * args.llama_minutes
     path = gguf(model, "Q4_0", place)
     return list(llama_costs(tool, path, points, args.generate, args.threads, limit_s))

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.comparison.environments import run
 from benchmarks.peers.protocol import Place, Unavailable
 
-TOOLS = ("llama-batched-bench", "llama-quantize", "llama-server")
+TOOLS = ("llama-batched-bench", "llama-bench", "llama-quantize", "llama-server")
 OFF = ("BUILD_SHARED_LIBS", "LLAMA_CURL", "LLAMA_OPENSSL", "LLAMA_BUILD_TESTS", "LLAMA_BUILD_EXAMPLES")
 FLAGS = [*(f"-D{name}=OFF" for name in OFF), "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON"]
 

@@ -5,6 +5,7 @@ import json
 import threading
 
 import pytest
+from benchmarks.peers.llama_build import TOOLS
 from benchmarks.peers.protocol import Model, Place, Unavailable
 from benchmarks.prefix_reuse import as_data, chosen, page, picture
 from benchmarks.workloads.asking import Ask, Client, events
@@ -160,7 +161,7 @@ def test_servers_are_started_with_room_for_the_load(tmp_path):
     model = Model("m", tmp_path, 512, 1024, 1, tmp_path)
     ours = Fairway(caches=False).words(model, place, room)
     assert ours[-1] == "--no-enable-prefix-caching" and ours[ours.index("--context") + 1] == "600"
-    for tool in ("llama-batched-bench", "llama-quantize", "llama-server"):
+    for tool in TOOLS:
         (tmp_path / tool).touch()
     (tmp_path / "Q4_0.gguf").touch()
     theirs = LlamaServer().words(model, place, room)
