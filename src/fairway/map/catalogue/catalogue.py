@@ -115,7 +115,8 @@ class _Tables:
 
 
 def _check_references(catalogue: Catalogue, value: Any, place: str) -> None:  # noqa: ANN401
-    for key, hint in field_types(type(value)).items():
+    kind: Any = type(value)
+    for key, hint in field_types(kind).items():
         given = getattr(value, key)
         marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
         if marks and isinstance(marks[0], schema.Refers):

@@ -111,7 +111,7 @@ class Tool:
 
     id: str
     name: str
-    kind: Literal["library", "method", "engine", "compiler", "server", "platform", "service", "tool"]
+    kind: Literal["library", "method", "engine", "compiler", "server", "platform", "service", "tool", "layer"]
     stage: Annotated[str, Refers("stages")]
     roles: Roles
     what: str
