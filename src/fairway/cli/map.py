@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from fairway.map.catalogue import Catalogue
+    from fairway.map.catalogue.schema import Role
     from fairway.map.landscape import Landscape, Place, View
 
 LOOKS = {
@@ -90,24 +91,27 @@ def _write_page(catalogue: Catalogue, path: Path) -> None:
 
 def _draw(shown: Landscape, view: View) -> None:
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(highlight=False)
     if view.role is not None:
-        _role(console, shown.catalogue, view)
+        _role(console, shown.catalogue.roles[view.role], view.ignored)
     for stage in sorted(shown.catalogue.stages.values(), key=lambda each: each.order):
         if found := shown.of_stage(stage.id):
-            console.print(f"\n[bold]{stage.order} {stage.name}[/]  [bright_black]{stage.what}[/]")
+            title = Text(f"\n{stage.order} {stage.name}", "bold")
+            console.print(title + Text(f"  {stage.what}", "not bold bright_black"))
             _tools(console, found)
     if view.format is not None:
         _lanes(console, shown)
     _legend(console, shown.places)
 
 
-def _role(console: Console, catalogue: Catalogue, view: View) -> None:
-    role = catalogue.roles[view.role or ""]
-    console.print(f"[bold]{role.name}[/]: {role.does}")
-    if view.ignored:
-        console.print(f"May be left to others: {role.leaves}")
+def _role(console: Console, role: Role, ignored: bool) -> None:
+    from rich.text import Text
+
+    console.print(Text(role.name, "bold") + Text(f": {role.does}", "not bold"))
+    if ignored:
+        console.print(Text(f"May be left to others: {role.leaves}"))
 
 
 def _tools(console: Console, found: Iterable[Place]) -> None:
@@ -142,9 +146,12 @@ def _ports(place: Place) -> Text:
 
 
 def _lanes(console: Console, shown: Landscape) -> None:
-    console.print("\n[bold]Conversions[/]")
+    from rich.text import Text
+
+    console.print(Text("\nConversions", "bold"))
     for lane in shown.lanes:
-        console.print(f"  {lane.reads} → {lane.writes}  [bright_black]{lane.how}[/]", soft_wrap=True)
+        line = Text(f"  {lane.reads} → {lane.writes}  ") + Text(lane.how, "bright_black")
+        console.print(line, soft_wrap=True)
 
 
 def _legend(console: Console, places: Iterable[Place]) -> None:

@@ -14,6 +14,7 @@ const detail = document.querySelector("#detail");
 const about = document.querySelector("#about");
 const tools = [...board.querySelectorAll(".tool")];
 const ports = new Map([...board.querySelectorAll(".port")].map((port) => [port.dataset.id, port]));
+const hubs = [...board.querySelectorAll(".port.hub")].map((port) => port.dataset.id);
 const buttons = [...board.querySelectorAll(".tool, .port")];
 const states = [...document.querySelectorAll(".states button")];
 const lanes = [...document.querySelectorAll("#lanes [data-from]")].map((each) => each.dataset);
@@ -64,7 +65,7 @@ function draw() {
     for (const name of listed(tool.dataset.writes)) line(tool, ports.get(name), `wire out${far}`);
   }
   for (const { from, to, by } of lanes) {
-    if (from !== to) line(ports.get(from), ports.get(to), by === "fairway" ? "lane" : "lane others");
+    if (from !== to) line(ports.get(from), ports.get(to), `lane hub${hubs.indexOf(from)}${by === "fairway" ? "" : " others"}`);
   }
   light(chosen);
 }
@@ -100,7 +101,9 @@ function choose(button) {
   chosen = button;
   light(button);
   detail.hidden = button === null;
-  if (button) about.replaceChildren(...[...button.nextElementSibling.cloneNode(true).childNodes]);
+  if (!button) return;
+  detail.classList.toggle("left", box(button).centre > board.clientWidth * 0.55);
+  about.replaceChildren(...[...button.nextElementSibling.cloneNode(true).childNodes]);
 }
 
 /* --- filters */

@@ -12,7 +12,7 @@ from fairway.map.catalogue import Catalogue
 from fairway.map.catalogue.schema import Disagreement, Format, Role, Stage, Tool
 from fairway.map.landscape import STANDINGS, STATES, Findings, Place, State, places
 from fairway.report.html import Child, Html, el
-from fairway.report.page import facts, page, section, table
+from fairway.report.page import FOLDER, facts, page, policy, section, table
 
 YARD = "package"
 SIGNS: dict[State, str] = {
@@ -29,6 +29,12 @@ GROUPS = (
     ("Layers below", ("layer",)),
 )
 NO_CHOICE = "Everybody"
+
+
+def map_policy() -> str:
+    """The headers' policy where a server sends the page."""
+    code = (FOLDER / "map.js").read_text("utf-8")
+    return f"{policy(code)}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 def map_page(catalogue: Catalogue, findings: Findings | None) -> str:
@@ -105,7 +111,7 @@ def _controls(catalogue: Catalogue, shown: Sequence[Place]) -> Html:
 
 
 def _leaves(role: Role) -> str:
-    return f"{role.name}: may be left to others. {role.leaves}"
+    return f"Left to others: {role.leaves}"
 
 
 def _state_filter(state: State, shown: Sequence[Place]) -> Child:
@@ -156,7 +162,7 @@ def _group(catalogue: Catalogue, name: str, found: Sequence[Place]) -> Child:
 def _card(catalogue: Catalogue, place: Place) -> Html:
     tool = place.tool
     sign = el("span", SIGNS[place.state], class_=f"sign {place.state}", aria_hidden="true")
-    spoken = el("span", f", {STATES[place.state]}", class_="spoken")
+    spoken = el("span", f"({STATES[place.state]})", class_="spoken")
     button = el(
         "button",
         sign,
@@ -220,12 +226,13 @@ def _column(catalogue: Catalogue, of: Format) -> int:
 
 
 def _port(catalogue: Catalogue, of: Format) -> Html:
+    is_hub = of.fairway == "reads and writes" and _column(catalogue, of) == 1
     button = el(
         "button",
         el("span", of.name, class_="name"),
-        el("span", f", format; Fairway {of.fairway} it", class_="spoken"),
+        el("span", f"(format; Fairway {of.fairway} it)", class_="spoken"),
         type="button",
-        class_="port" if of.fairway == "knows" else "port here",
+        class_=" ".join(("port", *(["here"] if of.fairway != "knows" else []), *(["hub"] if is_hub else []))),
         data_id=of.id,
         data_words=" ".join((of.id, *of.files, of.what)).lower(),
     )

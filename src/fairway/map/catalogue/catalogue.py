@@ -58,11 +58,13 @@ class Catalogue:
         return sorted(found, key=lambda price: price.usd_per_hour or 0.0)
 
     def cited(self, ids: Iterable[str]) -> str:
-        """Names and dates of sources, for people."""
-        return "; ".join(
-            f"{source.name}{f', {source.date}' if source.date else ''}"
-            for source in (self.sources[each] for each in ids)
-        )
+        """Sources for people: articles by number, pages by name, each with its date."""
+        return "; ".join(self._cited(self.sources[each]) for each in ids)
+
+    @staticmethod
+    def _cited(source: schema.Source) -> str:
+        name = source.id.replace("-", " ") if source.kind == "article" else source.name
+        return f"{name} ({source.date})" if source.date else name
 
 
 def load_catalogue(

@@ -268,7 +268,7 @@ class Recommendation:
     """The figures of a row that states a factor or a share."""
     stage: str = ""
     hardware: Devices = ()
-    goal: str = ""
+    goal: Literal["", "latency", "throughput", "cheapest", "smallest", "train", "local", "api"] = ""
     rows: tuple[int, ...] = ()
 
 
