@@ -7,13 +7,14 @@ import pytest
 from serving import serving
 from stack import make_runtime
 
+from fairway.cli.catalogue import map_page_of
 from fairway.console.pages import FILES, FOLDER, console_pages
 
 
 @pytest.fixture(scope="module")
 def pages():
     with (
-        serving(make_runtime(), pages=console_pages()) as server,
+        serving(make_runtime(), pages=[*console_pages(), map_page_of(has_keys=False)]) as server,
         httpx.Client(base_url=server.url) as client,
     ):
         yield client

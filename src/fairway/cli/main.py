@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tune": ("fairway.cli.tune", "Fine-tune a model on a file of examples, or check the file."),
     "inspect": ("fairway.cli.inspect", "Say what a model file is, from its header only."),
     "lora": ("fairway.cli.lora", "List, load and unload the LoRA adapters of a running server."),
+    "map": ("fairway.cli.map", "Show every tool of the field, where it belongs and whether it runs here."),
+    "explain": ("fairway.cli.explain", "Say what a word of the field means, and where it lives in Fairway."),
     "cache": ("fairway.cli.cache", "List or clear the packed weights and engines that are kept on disk."),
 }
 

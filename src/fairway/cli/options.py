@@ -15,10 +15,14 @@ import click
 
 from fairway import settings
 from fairway.errors import UsageError
-from fairway.map.settings import PlanSettings
+from fairway.map.settings import CatalogueSettings, PlanSettings
 from fairway.server.settings import ServerSettings
 
-SECTIONS: dict[str, type[Any]] = {"engine": PlanSettings, "server": ServerSettings}
+SECTIONS: dict[str, type[Any]] = {
+    "engine": PlanSettings,
+    "server": ServerSettings,
+    "catalogue": CatalogueSettings,
+}
 
 # On every command of its own: click remembers the names that it was first asked with.
 HELP = {"help_option_names": ["-h", "--help"]}

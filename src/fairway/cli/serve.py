@@ -29,6 +29,7 @@ from fairway.map.settings import PlanSettings
 if TYPE_CHECKING:
     from fairway.runtimes.protocol import Runtime
     from fairway.server.listening import Address
+    from fairway.server.pages import LatePage, Page
     from fairway.server.settings import ServerSettings
 
 
@@ -99,12 +100,14 @@ def _import_server() -> None:
 
 def run_server(runtimes: Mapping[str, Runtime], settings: ServerSettings, on_ready: Any) -> None:  # noqa: ANN401
     """Serves until a signal; drains before it returns."""
+    from fairway.cli.catalogue import map_page_of
     from fairway.console.pages import console_pages
     from fairway.server.app import create_app
     from fairway.server.model_table import ModelTable
     from fairway.server.run import serve as serve_app
 
-    serve_app(create_app(ModelTable(runtimes), settings, console_pages()), settings, on_ready)
+    pages: list[Page | LatePage] = [*console_pages(), map_page_of(settings.has_keys)]
+    serve_app(create_app(ModelTable(runtimes), settings, pages), settings, on_ready)
 
 
 def _announce(

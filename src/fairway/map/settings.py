@@ -65,3 +65,12 @@ class PlanSettings:
     def packed_bytes(self) -> int:
         """The most that they may take."""
         return int(self.cache_gb * 1e9)
+
+
+@dataclass(frozen=True)
+class CatalogueSettings:
+    """Files of the map's catalogue beyond the package's own and those of the configuration folder."""
+
+    files: tuple[str, ...] = setting(
+        (), "TOML files of your own that add to the map's catalogue or correct it"
+    )

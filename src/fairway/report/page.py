@@ -16,23 +16,30 @@ from fairway.report.html import Child, Html, el, join, raw
 FOLDER = Path(__file__).parent
 
 
-def page(title: str, kind: str, *body: Child, script: str | None = None) -> str:
-    """The whole document. `kind` stands beside the name in the bar; `script` is a file of this folder."""
-    style = (FOLDER / "page.css").read_text("utf-8")
+def page(title: str, kind: str, *body: Child, script: str | None = None, style: str | None = None) -> str:
+    """The whole document. `kind` stands beside the name in the bar; `script` and `style`, which adds to the
+    common stylesheet, are files of this folder.
+    """
+    sheets = ["page.css"] if style is None else ["page.css", style]
+    rules = "\n".join((FOLDER / name).read_text("utf-8") for name in sheets)
     code = "" if script is None else (FOLDER / script).read_text("utf-8")
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src '{_digest(code)}'"
     head = join(
         el("meta", charset="utf-8"),
-        el("meta", http_equiv="Content-Security-Policy", content=policy),
+        el("meta", http_equiv="Content-Security-Policy", content=policy(code)),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
         el("title", title),
-        el("style", raw(style)),
+        el("style", raw(rules)),
     )
     bar = el("header", el("strong", "Fairway"), el("span", kind), class_="bar")
     foot = el("footer", f"Made by Fairway {__version__}. This page loads nothing and sends nothing.")
     parts = [el("head", head), el("body", bar, el("main", *body), foot, code and el("script", raw(code)))]
     return "<!doctype html>\n" + el("html", *parts, lang="en") + "\n"
+
+
+def policy(code: str) -> str:
+    """What a browser may do with a page whose script is `code`: run that, use its own style, load nothing."""
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src '{_digest(code)}'"
 
 
 def facts(*rows: tuple[str, Child]) -> Html:

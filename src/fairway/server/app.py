@@ -25,7 +25,7 @@ from fairway.server.openai import operations as openai
 from fairway.server.openapi import openapi_document
 from fairway.server.operation import Operation, route
 from fairway.server.origin import OriginLayer
-from fairway.server.pages import Page, page_route
+from fairway.server.pages import LatePage, Page, page_route
 from fairway.server.request_layer import RequestLayer
 from fairway.server.services import Services
 from fairway.server.settings import ServerSettings, load_keys
@@ -33,7 +33,9 @@ from fairway.server.settings import ServerSettings, load_keys
 OPERATIONS: tuple[Operation, ...] = (*openai.OPERATIONS, *operating.OPERATIONS)
 
 
-def create_app(models: ModelTable, settings: ServerSettings, pages: Sequence[Page] = ()) -> Starlette:
+def create_app(
+    models: ModelTable, settings: ServerSettings, pages: Sequence[Page | LatePage] = ()
+) -> Starlette:
     """An ASGI app. Its `state.services` holds what it was made of; `pages` come from `console`."""
     services = Services(models, settings, Metrics(models), Drain())
     open_paths = [each.path for each in OPERATIONS if not each.needs_key] + [page.path for page in pages]

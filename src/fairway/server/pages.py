@@ -7,8 +7,11 @@ revalidated by digest on each load, so an update is seen at once and costs a 304
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -43,18 +46,32 @@ class Page:
     path: str
     content: bytes
     media_type: str
+    policy: str = CONTENT_SECURITY_POLICY
     etag: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "etag", f'"{hashlib.sha256(self.content).hexdigest()[:20]}"')
 
 
-def page_route(page: Page) -> Route:
+@dataclass(frozen=True)
+class LatePage:
+    """A page that is made when somebody first asks for it, so that starting costs nothing."""
+
+    path: str
+    make: Callable[[], Page]
+
+    @cached_property
+    def page(self) -> Page:
+        return self.make()
+
+
+def page_route(page: Page | LatePage) -> Route:
     async def endpoint(request: Request) -> Response:
         request.state.route = page.path
-        headers = {**HEADERS, "etag": page.etag}
-        if page.etag in request.headers.get("if-none-match", ""):
+        found = page if isinstance(page, Page) else await run_in_threadpool(lambda: page.page)
+        headers = {**HEADERS, "content-security-policy": found.policy, "etag": found.etag}
+        if found.etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        return Response(page.content, headers=headers, media_type=page.media_type)
+        return Response(found.content, headers=headers, media_type=found.media_type)
 
     return Route(page.path, endpoint, methods=["GET"], name=page.path)
