@@ -219,9 +219,7 @@ def main() -> None:
     known |= machine(place) | {"minutes": f"{(time.monotonic() - began) / 60:.0f}"}
     rates = {f"{task}: {name}": statistics.median(each.rates) for task, runs in results.items()
              for name, each in runs.items()}  # fmt: skip
-    data = known | {
-        "results": {task: {n: vars(r) for n, r in runs.items()} for task, runs in results.items()}
-    }
+    figures = {task: {name: vars(each) for name, each in runs.items()} for task, runs in results.items()}
     name = "training-bf16" if args.bf16 else "training"
     save(
         args.results,
