@@ -1,6 +1,6 @@
 """Kills a training run at random moments, resumes it, and compares the adapter with that of a run left alone.
 
-    python benchmarks/kill_training.py --kills 200
+    python benchmarks/kill_training.py --kills 200 --out benchmarks/results/DATE-kill-training.json
 
 Needs fairway[tune]. Every process is killed with SIGKILL after a random part of the time that a run needs, so
 that kills hit loading, updates, checkpoints and the end alike.
@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 STEPS = 12
 FLAGS = ("--max-steps", str(STEPS), "--save-steps", "1", "--r", "4", "--lora-dropout", "0.1")
@@ -28,47 +32,101 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--model", default="builtin")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="Write the figures here, as JSON.")
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        kill_often(wanted.model, wanted.kills, random.Random(wanted.seed), Path(folder))
+        found = kill_often(wanted.model, wanted.kills, random.Random(wanted.seed), Path(folder))
+    print(json.dumps(found, indent=1))
+    if wanted.out is not None:
+        wanted.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
-def kill_often(model: str, num_kills: int, chance: random.Random, folder: Path) -> None:
+def kill_often(model: str, num_kills: int, chance: random.Random, folder: Path) -> dict[str, Any]:
     data = folder / "facts.jsonl"
     rows = [{"prompt": f"What is {at} and one?", "completion": f"It is {at + 1}."} for at in range(16)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    start = time.monotonic()
+    begun = time.monotonic()
     process(model, data, folder / "whole", FLAGS).wait()
-    whole = time.monotonic() - start
-    kills = runs = 0
-    while kills < num_kills:
+    moments_of = Moments(chance, time.monotonic() - begun)
+    moments: Counter[str] = Counter()
+    runs = 0
+    while moments.total() < num_kills:
         runs += 1
-        kills += killed_run(model, data, folder / f"run-{runs}", (chance, whole, num_kills - kills))
+        moments += killed_run(model, data, folder / f"run-{runs}", (moments_of, num_kills - moments.total()))
         for name in FILES:
             found, expected = (folder / each / "adapter" / name for each in (f"run-{runs}", "whole"))
             if found.read_bytes() != expected.read_bytes():
-                raise SystemExit(f"After {kills} kills {name} differs from the run that was left alone.")
-        print(f"{kills} kills, {runs} runs: equal", flush=True)
+                raise SystemExit(
+                    f"After {moments.total()} kills {name} differs from the run that was left alone."
+                )
+        print(f"{moments.total()} kills, {runs} runs: equal", flush=True)
+    return {
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "model": model,
+        "flags": " ".join(FLAGS),
+        "kills": moments.total(),
+        "killed": dict(moments.most_common()),
+        "runs": runs,
+        "runs_equal_to_the_one_left_alone": runs,
+        "seconds_of_a_run": round(moments_of.seconds, 1),
+        "seconds": round(time.monotonic() - begun),
+        "threads": os.environ.get("OMP_NUM_THREADS", "default"),
+    }
 
 
-def killed_run(model: str, data: Path, out: Path, how: tuple[random.Random, float, int]) -> int:
-    """Kills one run until it ends by itself; how often that was."""
-    chance, whole, most = how
-    kills = 0
+class Moments:
+    """When to kill: within the time that a run needs, the shortest that was seen."""
+
+    def __init__(self, chance: random.Random, seconds: float) -> None:
+        self.seconds = seconds
+        self._chance = chance
+
+    def draw(self) -> float:
+        return self._chance.uniform(0, 1.1) * self.seconds
+
+    def saw(self, seconds: float) -> None:
+        self.seconds = min(self.seconds, seconds)
+
+
+def killed_run(model: str, data: Path, out: Path, how: tuple[Moments, int]) -> Counter[str]:
+    """Kills one run until it ends by itself; when that was."""
+    moments_of, most = how
+    moments: Counter[str] = Counter()
     while True:
-        begun = (out / "run.json").is_file()
+        begun, steps = (out / "run.json").is_file(), num_steps(out)
+        start = time.monotonic()
         child = process(model, data, out, ("--resume",) if begun else FLAGS)
         try:
-            child.wait(chance.uniform(0, 1.1) * whole if kills < most else None)
+            child.wait(moments_of.draw() if moments.total() < most else None)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-            kills += 1
+            moments[moment(out, begun, steps)] += 1
             continue
+        if not begun:
+            moments_of.saw(time.monotonic() - start)
         if child.returncode not in (0, 2):  # 2: it was killed after the run was marked as finished
             said = (out.parent / SAID).read_text("utf-8")
-            raise SystemExit(f"{said}The run ended with exit code {child.returncode} after {kills} kills.")
-        return kills
+            raise SystemExit(
+                f"{said}The run ended with exit code {child.returncode} after {moments.total()} kills."
+            )
+        return moments
+
+
+def moment(out: Path, was_begun: bool, steps: int) -> str:
+    """Where in its work the process was, told from what it left."""
+    if any(out.rglob("*.part")):
+        return "within a file"
+    if (out / "adapter").exists():
+        return "at the end"
+    if num_steps(out) != steps:
+        return "between updates"
+    return "while it went on" if was_begun else "before the first update"
+
+
+def num_steps(out: Path) -> int:
+    metrics = out / "metrics.jsonl"
+    return len(metrics.read_text("utf-8").splitlines()) if metrics.is_file() else 0
 
 
 def process(model: str, data: Path, out: Path, flags: tuple[str, ...]) -> subprocess.Popen[bytes]:

@@ -256,7 +256,9 @@ def _tell(wanted: Wanted, path: Path, trainer: Trainer, figures: _Figures) -> No
         click.echo(f"  stopped early; kept update {state.best_step:,}, held-out loss {state.best_loss:.3f}")
     if trainer.job.lora is not None:
         click.echo(f"  serve it: fairway serve {wanted.model} --lora {wanted.out.resolve().name}={path}")
-        click.echo(f"  merge it: fairway convert {wanted.model} --to safetensors --adapter {path}")
+        click.echo(
+            f"  merge it: fairway merge {wanted.model} {path} --out {wanted.out.resolve().name}-merged"
+        )
 
 
 def _again(wanted: Wanted) -> str:
