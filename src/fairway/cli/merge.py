@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fairway.cli.convert import tell_plan, tell_result
+from fairway.cli.gate_flags import bar_options, gate_of
 from fairway.cli.options import HELP, json_option
 from fairway.cli.screen import Screen, screen_for
 from fairway.errors import UsageError
 
 if TYPE_CHECKING:
+    from fairway.convert.job import Conversion
     from fairway.convert.settings import ConvertSettings
     from fairway.formats.bundle import Bundle
 
+MODEL_ONLY = ("dequantize", "accept", "validation", "require", "metric")
 TYPES = ("stored", "bf16", "f16", "f32")
 
 
@@ -32,6 +35,7 @@ TYPES = ("stored", "bf16", "f16", "f32")
 @click.option("--type", "stored_type", type=click.Choice(TYPES), default="stored", show_default=True,
               help="Of the weights; stored keeps what MODEL has.")  # fmt: skip
 @click.option("--dequantize", is_flag=True, help="Merge into what quantised weights mean, in 16 bits.")
+@bar_options
 @click.option("--accept", metavar="REASON", help="Publish although a check fails; recorded with your name.")
 @click.option("--force", is_flag=True, help="Replace what is there.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be written.")
@@ -42,6 +46,7 @@ def merge(model: str, adapters: tuple[str, ...], dry_run: bool, as_json: bool, *
     A negative WEIGHT takes an adapter away. Weights keep 16 bits (32 where MODEL has 32), and the result must
     say what MODEL says with the adapters beside it, or nothing is published.
     """
+    from fairway.convert.merge import prepare_merge
     from fairway.convert.settings import ConvertSettings
 
     pairs = [parse_weighted(each) for each in adapters]
@@ -61,7 +66,9 @@ def merge(model: str, adapters: tuple[str, ...], dry_run: bool, as_json: bool, *
     if flags["to"] == "adapter":
         _to_adapter(bundle, settings, flags, dry_run=dry_run, as_json=as_json)
         return
-    _to_model(bundle, settings, name, (flags["dequantize"], dry_run, as_json), screen)
+    gate = gate_of(flags, flags["out"].name)
+    conversion = prepare_merge(bundle, settings, name, dequantize=flags["dequantize"])
+    _to_model(replace(conversion, gate=gate), screen, dry_run=dry_run, as_json=as_json)
 
 
 def parse_weighted(text: str) -> tuple[Path, float]:
@@ -87,15 +94,10 @@ def _found(model: str, screen: Screen) -> tuple[Bundle, str | None]:
         return open_bundle(located.path), name
 
 
-def _to_model(
-    bundle: Bundle, settings: ConvertSettings, name: str | None, how: Sequence[bool], screen: Screen
-) -> None:
+def _to_model(conversion: Conversion, screen: Screen, *, dry_run: bool, as_json: bool) -> None:
     from fairway.convert import hops
-    from fairway.convert.merge import prepare_merge
     from fairway.convert.merge_proof import NAME
 
-    dequantize, dry_run, as_json = how
-    conversion = prepare_merge(bundle, settings, name, dequantize=dequantize)
     if dry_run:
         tell_plan(conversion, as_json)
         return
@@ -113,10 +115,9 @@ def _to_adapter(
 ) -> None:
     from fairway.convert.merge import merge_adapters
 
-    if flags["stored_type"] != "stored" or flags["dequantize"] or flags["accept"] or dry_run:
-        raise UsageError(
-            "--type, --dequantize, --accept and --dry-run are for a model, not for --to adapter.",
-            hint="Leave them out.",
-        )
+    given = [name for name in MODEL_ONLY if flags[name]]
+    if flags["stored_type"] != "stored" or given or dry_run:
+        flag = given[0] if given else "dry-run" if dry_run else "type"
+        raise UsageError(f"--{flag} is for a model, not for --to adapter.", hint="Leave it out.")
     path = merge_adapters(bundle, settings)
     click.echo(json.dumps({"target": str(path)}) if as_json else str(path))

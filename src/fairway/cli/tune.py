@@ -15,7 +15,8 @@ import click
 from fairway.cli.options import HELP, json_option, settings_options
 from fairway.cli.screen import Screen, screen_for
 from fairway.cli.tune_flags import FLAGS, check_alone, check_training, given_settings
-from fairway.cli.tune_train import Wanted, train, with_length
+from fairway.cli.tune_train import train, with_length
+from fairway.cli.tune_wanted import Wanted
 from fairway.errors import UsageError
 from fairway.tune.recipe import Recipe, read_recipe
 from fairway.tune.settings import DataSettings
@@ -38,6 +39,8 @@ SHOWN = 1
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, with its recipe.")
 @click.option("--dry-run", is_flag=True, help="Try one update, say time and memory, and stop.")
 @settings_options(Recipe, FLAGS)
+@click.option("--accept", metavar="REASON",
+              help="Publish although --require is missed; recorded with your name.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="With --check: warnings fail it too.")
 @click.option("--preview", type=click.IntRange(0, 24),
               help=f"With --check: show the tokens of so many examples.  [default: {SHOWN}]")  # fmt: skip
@@ -63,7 +66,10 @@ def tune(
     check_training(flags, recipe, is_measured=validation is not None)
     if flags["out"] is None:
         raise UsageError("Where to? --out is missing.", hint=f"fairway tune {model} {data} --out my-run")
-    return train(Wanted(model, data, validation, flags["out"], recipe, flags["dry_run"], as_json), screen)
+    return train(
+        Wanted(model, data, validation, flags["out"], recipe, flags["dry_run"], as_json, flags["accept"]),
+        screen,
+    )
 
 
 def _check(

@@ -7,12 +7,15 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fairway.cli.screen import Screen
+from fairway.cli.tune_gate import publish_gated
+from fairway.cli.tune_wanted import Wanted
 from fairway.registry.progress import Progress
 
 if TYPE_CHECKING:
@@ -23,19 +26,6 @@ if TYPE_CHECKING:
     from fairway.tune.run_folder import Facts, RunFolder
     from fairway.tune.settings import DataSettings
     from fairway.tune.trainer import Trainer, Update
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the command line asks for. `recipe` None: the one that the run was begun with."""
-
-    model: str
-    data: Path
-    validation: Path | None
-    out: Path
-    recipe: Recipe | None
-    dry_run: bool
-    as_json: bool
 
 
 @dataclass(frozen=True)
@@ -83,7 +73,9 @@ def train(wanted: Wanted, screen: Screen) -> int:
     except Interrupted as interrupted:
         screen.note(f"{interrupted.message} Go on with: {_again(wanted)}")
         return interrupted.exit_code
-    path = _publish(folder, prepared, tensors, (job.lora, stored), screen)
+    publish = partial(_publish, prepared=prepared, tensors=tensors, made=(job.lora, stored), screen=screen)
+    gate = recipe.gate_settings
+    path = publish(folder.path) if gate is None else publish_gated(folder.path, publish, wanted, gate, screen)
     figures.draw(trainer.progress.held_out)
     folder.finish()
     _tell(wanted, path, trainer, figures)
@@ -223,7 +215,7 @@ class _Figures:
 
 
 def _publish(
-    folder: RunFolder,
+    folder: Path,
     prepared: _Prepared,
     tensors: Mapping[str, Any],
     made: tuple[LoraLayers | None, Mapping[str, str]],
@@ -234,9 +226,9 @@ def _publish(
     origins = Origins(prepared.bundle, prepared.base_name, prepared.recipe, prepared.facts)
     lora, stored = made
     if lora is not None:
-        return publish_adapter(folder.path, lora, tensors, origins)
+        return publish_adapter(folder, lora, tensors, origins)
     with screen.step("Wrote the model", is_bytes=True) as progress:
-        return publish_model(folder.path, tensors, stored, origins, progress)
+        return publish_model(folder, tensors, stored, origins, progress)
 
 
 def _tell(wanted: Wanted, path: Path, trainer: Trainer, figures: _Figures) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from fairway.errors import SettingsError
 from fairway.settings import checked_table, read_table, setting
+from fairway.tune.gate_settings import MAX_TOKENS, METRIC, GateSettings
 from fairway.tune.lora_targets import ALL, LoraSettings
 from fairway.tune.settings import DataSettings
 
@@ -65,6 +66,16 @@ class Recipe:
     max_length: int | None = setting(None, "tokens of an example; unset: the model's context", minimum=8)
     too_long: Literal["refuse", "skip", "truncate"] = setting("refuse", "what becomes of longer examples")
     raw: bool = setting(False, "join prompt and completion as they are, without the chat template")
+    gate: bool = setting(False, "score model and result on the held-out data, through the serving engine")
+    require: str | None = setting(
+        None, "publish only above this bar, like exact_match>=0.8,stops>=0.95,loss<=2; implies gate"
+    )
+    metric: tuple[str, ...] = setting(
+        (METRIC,), "of the gate: exact_match, contains, json or file.py:function"
+    )
+    gate_max_tokens: int = setting(
+        MAX_TOKENS, "longest answer of the gate; a longer one did not stop", minimum=1
+    )
 
     @property
     def rate(self) -> float:
@@ -79,6 +90,13 @@ class Recipe:
     @property
     def data(self) -> DataSettings:
         return DataSettings(self.learn, self.max_length, self.too_long, self.raw)
+
+    @property
+    def gate_settings(self) -> GateSettings | None:
+        """None: nothing is scored."""
+        if not self.gate and self.require is None:
+            return None
+        return GateSettings(self.metric, self.require, self.gate_max_tokens, None, self.data)
 
     def to_toml(self) -> str:
         """Every value as it is used; what is unset is left out."""
