@@ -3,7 +3,8 @@
     python benchmarks/kill_training.py --kills 200 --out benchmarks/results/DATE-kill-training.json
 
 Needs fairway[tune]. Every process is killed with SIGKILL after a random part of the time that a run needs, so
-that kills hit loading, updates, checkpoints and the end alike.
+that kills hit loading, updates, checkpoints and the end alike. They are forked from one that has imported
+PyTorch and computed nothing: imports leave nothing to be damaged.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import json
 import os
 import random
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -47,7 +48,7 @@ def kill_often(model: str, num_kills: int, chance: random.Random, folder: Path) 
     rows = [{"prompt": f"What is {at} and one?", "completion": f"It is {at + 1}."} for at in range(16)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     begun = time.monotonic()
-    process(model, data, folder / "whole", FLAGS).wait()
+    wait(process(model, data, folder / "whole", FLAGS), None)
     moments_of = Moments(chance, time.monotonic() - begun)
     moments: Counter[str] = Counter()
     runs = 0
@@ -97,21 +98,16 @@ def killed_run(model: str, data: Path, out: Path, how: tuple[Moments, int]) -> C
     while True:
         begun, steps = (out / "run.json").is_file(), num_steps(out)
         child = process(model, data, out, ("--resume",) if begun else FLAGS)
-        try:
-            child.wait(moments_of.draw() if moments.total() < most else None)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        code = wait(child, moments_of.draw() if moments.total() < most else None)
+        if code is None:
             found = moment(out, begun, steps)
             moments_of.saw(found)
             moments[found] += 1
             continue
         moments_of.saw(WHOLE)
-        if child.returncode not in (0, 2):  # 2: it was killed after the run was marked as finished
+        if code not in (0, 2):  # 2: it was killed after the run was marked as finished
             said = (out.parent / SAID).read_text("utf-8")
-            raise SystemExit(
-                f"{said}The run ended with exit code {child.returncode} after {moments.total()} kills."
-            )
+            raise SystemExit(f"{said}The run ended with exit code {code} after {moments.total()} kills.")
         return moments
 
 
@@ -131,10 +127,32 @@ def num_steps(out: Path) -> int:
     return len(metrics.read_text("utf-8").splitlines()) if metrics.is_file() else 0
 
 
-def process(model: str, data: Path, out: Path, flags: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "fairway", "tune", model, str(data), "--out", str(out), *flags]
+def process(model: str, data: Path, out: Path, flags: tuple[str, ...]) -> int:
+    """Begins a run; its process id."""
+    from fairway.cli.main import run
+    from fairway.tune import trainer  # noqa: F401  imports PyTorch before the first fork
+
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return child
     with (out.parent / SAID).open("wb") as said:
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(said.fileno(), 2)
+    os._exit(run(["tune", model, str(data), "--out", str(out), *flags]))
+
+
+def wait(child: int, seconds: float | None) -> int | None:
+    """The exit code; None for one that was killed because it took longer."""
+    end = None if seconds is None else time.monotonic() + seconds
+    while end is None or time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    done, status = os.waitpid(child, 0)
+    return None if os.waitstatus_to_exitcode(status) == -signal.SIGKILL else os.waitstatus_to_exitcode(status)
 
 
 if __name__ == "__main__":

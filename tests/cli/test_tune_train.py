@@ -231,3 +231,14 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data, tmp_path, capsys):
     data.write_text(data.read_text("utf-8") * 2, "utf-8")
     assert tune(data, out, "--resume") == 2
     assert "begun with another data" in capsys.readouterr().err
+
+
+@needs_torch
+def test_the_quote_names_a_cost(data, tmp_path, capsys):
+    flags = ("--max_steps", "5", "--dry-run", "--price-per-hour", "2.5")
+    assert tune(data, tmp_path / "run", *flags, "--json") == 0
+    quote = json.loads(capsys.readouterr().out)
+    assert quote["cost"] == pytest.approx(quote["seconds"] / 3600 * 2.5)
+    assert tune(data, tmp_path / "run", *flags) == 0
+    assert "at 2.5 per hour." in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

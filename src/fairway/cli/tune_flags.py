@@ -18,7 +18,7 @@ FLAGS = {field.name: flag_name(field.name) for field in dataclasses.fields(Recip
 DATA = {field.name for field in dataclasses.fields(DataSettings)}
 LORA = {"r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules"}
 MEASURED = {"eval_steps", "early_stopping_patience", "gate", "require", "metric", "gate_max_tokens"}
-RUN = ("out", "resume", "dry_run", "accept")
+RUN = ("out", "resume", "dry_run", "accept", "price_per_hour")
 CHECK = {"strict": "--strict", "page": "--html", "preview": "--preview"}
 
 

@@ -23,3 +23,4 @@ class Wanted:
     as_json: bool
     accept: str | None = None
     """Why the result is published although it is below the bar."""
+    price_per_hour: float | None = None

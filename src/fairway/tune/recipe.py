@@ -18,6 +18,7 @@ from fairway.settings import checked_table, read_table, setting
 from fairway.tune.gate_settings import MAX_TOKENS, METRIC, GateSettings
 from fairway.tune.lora_targets import ALL, LoraSettings
 from fairway.tune.settings import DataSettings
+from fairway.tune.training_arguments import translated
 
 LORA_RATE, FULL_RATE = 2e-4, 5e-5
 FILE_NAME = "recipe.toml"
@@ -77,6 +78,8 @@ class Recipe:
         MAX_TOKENS, "longest answer of the gate; a longer one did not stop", minimum=1
     )
 
+    report_to: tuple[str, ...] = setting((), "tell mlflow or wandb what the run does; again for both")
+
     @property
     def rate(self) -> float:
         if self.learning_rate is not None:
@@ -104,9 +107,15 @@ class Recipe:
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items() if value is not None)
 
 
+def _from_file(path: Path) -> dict[str, Any]:
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    where = f"in {path}"
+    return checked_table(Recipe, translated(read_table(path), names, where), where)
+
+
 def read_recipe(path: Path | None, flags: Mapping[str, Any]) -> Recipe:
     """A recipe file, and flags that override it. Raises `SettingsError` naming the file and the key."""
-    values = {} if path is None else checked_table(Recipe, read_table(path), f"in {path}")
+    values = {} if path is None else _from_file(path)
     given = {key: value for key, value in flags.items() if value is not None and value != ()}
     recipe = Recipe(**values | checked_table(Recipe, given, "on the command line"))
     if recipe.num_train_epochs == 0 and recipe.max_steps is None:
