@@ -29,6 +29,10 @@ class Recipe:
     """The default of every field is what most people want; None is explained by its help."""
 
     method: Literal["lora", "full"] = setting("lora", "train an adapter beside the weights, or all weights")
+    init: Literal["model", "random"] = setting(
+        "model",
+        "begin with the model's weights, or from scratch with its config and tokenizer (--method full)",
+    )
     learning_rate: float | None = setting(
         None, f"highest step size; unset: {LORA_RATE:g} for lora, {FULL_RATE:g} for full", minimum=0
     )
@@ -120,4 +124,8 @@ def read_recipe(path: Path | None, flags: Mapping[str, Any]) -> Recipe:
     recipe = Recipe(**values | checked_table(Recipe, given, "on the command line"))
     if recipe.num_train_epochs == 0 and recipe.max_steps is None:
         raise SettingsError("num_train_epochs is 0: nothing would be trained.", hint="Say 1 or more.")
+    if recipe.init == "random" and recipe.method != "full":
+        raise SettingsError(
+            "init random begins from scratch: an adapter on nothing.", hint="Say --method full."
+        )
     return recipe
