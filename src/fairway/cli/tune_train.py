@@ -54,6 +54,7 @@ def train(wanted: Wanted, screen: Screen) -> int:
     if wanted.recipe is not None:
         check_trackers(wanted.recipe.report_to)
     from fairway.map.probe import probe
+    from fairway.tune.out_of_memory import memory_told
     from fairway.tune.prepare_job import prepare_job
     from fairway.tune.quote import check_memory
     from fairway.tune.run_folder import RunFolder
@@ -80,7 +81,7 @@ def train(wanted: Wanted, screen: Screen) -> int:
     trackers.begin(tracked(wanted.out, recipe, prepared.facts))
     figures.trackers = trackers
     try:
-        with screen.step("Trained") as progress, stop.listening(screen):
+        with screen.step("Trained") as progress, stop.listening(screen), memory_told(trainer):
             figures.progress = progress
             tensors = trainer.run()
     except Interrupted as interrupted:
@@ -167,9 +168,10 @@ def _restore(trainer: Trainer, folder: RunFolder, facts: Facts, figures: _Figure
 
 
 def _quote(trainer: Trainer, wanted: Wanted, screen: Screen) -> None:
+    from fairway.tune.out_of_memory import memory_told
     from fairway.tune.quote import gib, measure
 
-    with screen.step("Tried one update"):
+    with screen.step("Tried one update"), memory_told(trainer):
         quote = measure(trainer)
     if wanted.dry_run and wanted.as_json:
         price = {} if wanted.price_per_hour is None else {"cost": quote.cost(wanted.price_per_hour)}
