@@ -32,6 +32,6 @@ def memory_told(trainer: Trainer) -> Iterator[None]:
         left = "nothing is saved yet" if saved is None else f"the checkpoint of update {saved} is intact"
         raise DoesNotFit(
             f"Memory ran out in update {trainer.progress.step + 1}; {left}.",
-            hint="Free some memory and use --resume, or begin again with a smaller per_device_train_batch_size, "
-            "a smaller max_length, or gradient_checkpointing.",
+            hint="Free some memory and use --resume, or begin again with gradient_checkpointing, or with a "
+            "smaller per_device_train_batch_size or max_length.",
         ) from error
