@@ -231,3 +231,45 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data, tmp_path, capsys):
     data.write_text(data.read_text("utf-8") * 2, "utf-8")
     assert tune(data, out, "--resume") == 2
     assert "begun with another data" in capsys.readouterr().err
+
+
+@needs_torch
+def test_the_quote_names_a_cost(data, tmp_path, capsys):
+    flags = ("--max_steps", "5", "--dry-run", "--price-per-hour", "2.5")
+    assert tune(data, tmp_path / "run", *flags, "--json") == 0
+    quote = json.loads(capsys.readouterr().out)
+    assert quote["cost"] == pytest.approx(quote["seconds"] / 3600 * 2.5)
+    assert tune(data, tmp_path / "run", *flags) == 0
+    assert "at 2.5 per hour." in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@needs_torch
+def test_memory_that_ends_is_a_sentence_and_the_last_checkpoint_is_intact(
+    data, tmp_path, capsys, monkeypatch
+):
+    """The third update asks for more than any machine has, and PyTorch answers as it does."""
+    import torch
+
+    from fairway.tune.trainer import Trainer
+
+    out, gradients = tmp_path / "run", Trainer.gradients
+
+    def greedy(trainer, step):
+        return torch.empty(1 << 58) if step == 2 else gradients(trainer, step)
+
+    monkeypatch.setattr(Trainer, "gradients", greedy)
+    assert tune(data, out, *SMALL, "--max-steps", "4", "--save-steps", "1") == 5
+    said = capsys.readouterr().err
+    assert "Memory ran out in update 3; the checkpoint of update 2 is intact." in said
+    monkeypatch.setattr(Trainer, "gradients", gradients)
+    assert tune(data, out, "--resume") == 0
+    assert len((out / "metrics.jsonl").read_text("utf-8").splitlines()) == 4
+
+
+@needs_torch
+def test_from_scratch_it_begins_with_no_knowledge(data, tmp_path, capsys):
+    flags = ("--method", "full", "--init", "random", "--max-steps", "2", "--validation", str(data), "--json")
+    assert tune(data, tmp_path / "run", *flags) == 0
+    [[_, before], *_] = json.loads(capsys.readouterr().out)["held_out"]
+    assert 8.1 < before < 8.6  # ln 4096 is 8.32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from fairway.convert.job import Conversion
     from fairway.convert.publish import Published
     from fairway.convert.settings import ConvertSettings
+    from fairway.proof.verdict import Check
 
 FORMATS = ("safetensors", "gguf", "mlx", "onnx", "openvino", "coreml", "modelfile")
 
@@ -87,12 +89,19 @@ def stored_type(text: str) -> str:
     return text.upper() if text.upper() in TYPES else known_mix(text)
 
 
-def carry_out(source: str, settings: ConvertSettings, *, dry_run: bool, as_json: bool) -> None:
+def carry_out(
+    source: str,
+    settings: ConvertSettings,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    gate: Callable[[Path], Check] | None = None,
+) -> None:
     """Finds the source, prepares the hop, runs it unless it is only to be shown, and tells the result."""
     from fairway.convert import hops
 
     screen = screen_for(as_json)
-    conversion = prepared(source, settings, screen)
+    conversion = replace(prepared(source, settings, screen), gate=gate)
     if dry_run:
         tell_plan(conversion, as_json)
         return

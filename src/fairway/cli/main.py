@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "quantize": ("fairway.cli.quantize", "Make a model's weights smaller: one GGUF file of a type or mix."),
     "tensorrt": ("fairway.cli.tensorrt", "Build a TensorRT engine for this GPU, as a cache entry."),
     "tune": ("fairway.cli.tune", "Fine-tune a model on a file of examples, or check the file."),
+    "gate": ("fairway.cli.gate", "Score a model's stages on held-out data, as they are served."),
+    "merge": ("fairway.cli.merge", "Merge LoRA adapters into a 16-bit model, or into one adapter."),
     "inspect": ("fairway.cli.inspect", "Say what a model file is, from its header only."),
     "lora": ("fairway.cli.lora", "List, load and unload the LoRA adapters of a running server."),
     "map": ("fairway.cli.map", "Show every tool of the field, where it belongs and whether it runs here."),

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fairway.cli.convert import carry_out
+from fairway.cli.gate_flags import bar_options, gate_of
 from fairway.cli.options import HELP, json_option
 from fairway.errors import UsageError
 
@@ -28,6 +29,7 @@ AUTO_ONLY = ("budget", "quality", "text", "page")
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write. [default: SOURCE-TYPE.gguf]")
 @click.option("--requantize", is_flag=True, help="Round weights again that were quantised before.")
+@bar_options
 @click.option("--accept", metavar="REASON", help="Publish although a check fails; recorded with your name.")
 @click.option("--force", is_flag=True, help="Replace what is there.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be written.")
@@ -50,10 +52,16 @@ def quantize(
     from fairway.quantize.plan import known_mix
 
     own = {name: flags.pop(name) for name in AUTO_ONLY}
+    bar = {name: flags.pop(name) for name in ("validation", "require", "metric")}
     _check(stored, auto, own)
+    if auto and any(bar.values()):
+        raise UsageError(
+            "--validation goes with --to.", hint="Score what --auto made: fairway gate DATA SOURCE FILE."
+        )
     if not auto:
+        gate = gate_of(bar, stored or "")
         settings = ConvertSettings(to="gguf", type=known_mix(stored or ""), **flags)
-        carry_out(source, settings, dry_run=dry_run, as_json=as_json)
+        carry_out(source, settings, dry_run=dry_run, as_json=as_json, gate=gate)
         return
     from fairway.cli.quantize_auto import Wish, carry_out_auto
 

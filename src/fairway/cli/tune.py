@@ -15,10 +15,12 @@ import click
 from fairway.cli.options import HELP, json_option, settings_options
 from fairway.cli.screen import Screen, screen_for
 from fairway.cli.tune_flags import FLAGS, check_alone, check_training, given_settings
-from fairway.cli.tune_train import Wanted, train, with_length
+from fairway.cli.tune_train import train, with_length
+from fairway.cli.tune_wanted import Wanted
 from fairway.errors import UsageError
 from fairway.tune.recipe import Recipe, read_recipe
 from fairway.tune.settings import DataSettings
+from fairway.tune.training_arguments import without_foreign
 
 if TYPE_CHECKING:
     from fairway.tune.check import CheckReport
@@ -27,7 +29,15 @@ FAILED = 1
 SHOWN = 1
 
 
-@click.command(context_settings=HELP)
+class TuneCommand(click.Command):
+    """Takes transformers' spelling of its flags too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = [option[2:].replace("-", "_") for each in self.params for option in each.opts]
+        return super().parse_args(ctx, without_foreign(args, known))
+
+
+@click.command(cls=TuneCommand, context_settings=HELP)
 @click.argument("model")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--check", "only_check", is_flag=True, help="Check the data and train nothing.")
@@ -38,6 +48,10 @@ SHOWN = 1
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, with its recipe.")
 @click.option("--dry-run", is_flag=True, help="Try one update, say time and memory, and stop.")
 @settings_options(Recipe, FLAGS)
+@click.option("--price-per-hour", type=click.FloatRange(0),
+              help="Of this machine; the quote then says what the training costs.")  # fmt: skip
+@click.option("--accept", metavar="REASON",
+              help="Publish although --require is missed; recorded with your name.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="With --check: warnings fail it too.")
 @click.option("--preview", type=click.IntRange(0, 24),
               help=f"With --check: show the tokens of so many examples.  [default: {SHOWN}]")  # fmt: skip
@@ -63,7 +77,10 @@ def tune(
     check_training(flags, recipe, is_measured=validation is not None)
     if flags["out"] is None:
         raise UsageError("Where to? --out is missing.", hint=f"fairway tune {model} {data} --out my-run")
-    return train(Wanted(model, data, validation, flags["out"], recipe, flags["dry_run"], as_json), screen)
+    return train(
+        Wanted(model, data, validation, flags["out"], recipe, flags["dry_run"], as_json, flags["accept"]),
+        screen,
+    )
 
 
 def _check(

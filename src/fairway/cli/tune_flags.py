@@ -13,12 +13,12 @@ from fairway.tune.settings import DataSettings
 
 FLAGS = {field.name: flag_name(field.name) for field in dataclasses.fields(Recipe)} | {
     name: f"{flag_name(name)}/--no-{flag_name(name)[2:]}"
-    for name in ("packing", "bf16", "gradient_checkpointing", "use_rslora", "raw")
+    for name in ("packing", "bf16", "gradient_checkpointing", "use_rslora", "raw", "gate")
 }
 DATA = {field.name for field in dataclasses.fields(DataSettings)}
 LORA = {"r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules"}
-MEASURED = {"eval_steps", "early_stopping_patience"}
-RUN = ("out", "resume", "dry_run")
+MEASURED = {"eval_steps", "early_stopping_patience", "gate", "require", "metric", "gate_max_tokens"}
+RUN = ("out", "resume", "dry_run", "accept", "price_per_hour")
 CHECK = {"strict": "--strict", "page": "--html", "preview": "--preview"}
 
 
@@ -53,6 +53,9 @@ def check_training(flags: Mapping[str, Any], recipe: Recipe | None, *, is_measur
     if idle:
         raise UsageError(f"{flag_name(idle[0])} has no meaning with --method full.", hint="Leave it out.")
     unmeasured = [name for name in MEASURED & given.keys() if not is_measured]
-    if not is_measured and (unmeasured or recipe.early_stopping_patience is not None):
-        name = unmeasured[0] if unmeasured else "early_stopping_patience"
+    in_file = recipe.early_stopping_patience is not None or recipe.gate_settings is not None
+    if not is_measured and (unmeasured or in_file):
+        name = unmeasured[0] if unmeasured else "early_stopping_patience or gate in the recipe"
         raise UsageError(f"{flag_name(name)} needs held-out data.", hint="Name it with --validation FILE.")
+    if recipe.gate_settings is not None:
+        recipe.gate_settings.metrics()

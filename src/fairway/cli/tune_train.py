@@ -7,35 +7,32 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fairway.cli.screen import Screen
+from fairway.cli.tune_gate import publish_gated
+from fairway.cli.tune_wanted import Wanted
 from fairway.registry.progress import Progress
 
 if TYPE_CHECKING:
     from fairway.formats.bundle import Bundle
     from fairway.tune.encode import Example
     from fairway.tune.lora_layers import LoraLayers
+    from fairway.tune.quote import Quote
     from fairway.tune.recipe import Recipe
     from fairway.tune.run_folder import Facts, RunFolder
     from fairway.tune.settings import DataSettings
+    from fairway.tune.tracking import TrackedRun, Trackers
     from fairway.tune.trainer import Trainer, Update
 
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the command line asks for. `recipe` None: the one that the run was begun with."""
-
-    model: str
-    data: Path
-    validation: Path | None
-    out: Path
-    recipe: Recipe | None
-    dry_run: bool
-    as_json: bool
+PLACES = ("step", "num_steps")
+KEPT = ("loss.svg", "run.json", "recipe.toml", "metrics.jsonl", "gate.json")
+"""Files of a run's folder that trackers keep beside the result."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +48,13 @@ class _Prepared:
 def train(wanted: Wanted, screen: Screen) -> int:
     """Trains, or goes on with what was begun, and publishes the result."""
     from fairway.tune.torch_extra import require_torch
+    from fairway.tune.tracking import Trackers, check_trackers
 
     require_torch()
+    if wanted.recipe is not None:
+        check_trackers(wanted.recipe.report_to)
     from fairway.map.probe import probe
+    from fairway.tune.out_of_memory import memory_told
     from fairway.tune.prepare_job import prepare_job
     from fairway.tune.quote import check_memory
     from fairway.tune.run_folder import RunFolder
@@ -76,16 +77,23 @@ def train(wanted: Wanted, screen: Screen) -> int:
         if wanted.dry_run:
             return 0
         folder.begin(recipe, prepared.facts)
+    trackers = Trackers(recipe.report_to, screen.note)
+    trackers.begin(tracked(wanted.out, recipe, prepared.facts))
+    figures.trackers = trackers
     try:
-        with screen.step("Trained") as progress, stop.listening(screen):
+        with screen.step("Trained") as progress, stop.listening(screen), memory_told(trainer):
             figures.progress = progress
             tensors = trainer.run()
     except Interrupted as interrupted:
+        trackers.finish([], completed=False)
         screen.note(f"{interrupted.message} Go on with: {_again(wanted)}")
         return interrupted.exit_code
-    path = _publish(folder, prepared, tensors, (job.lora, stored), screen)
+    publish = partial(_publish, prepared=prepared, tensors=tensors, made=(job.lora, stored), screen=screen)
+    gate = recipe.gate_settings
+    path = publish(folder.path) if gate is None else publish_gated(folder.path, publish, wanted, gate, screen)
     figures.draw(trainer.progress.held_out)
     folder.finish()
+    trackers.finish([path, *(wanted.out / name for name in KEPT)], completed=True)
     _tell(wanted, path, trainer, figures)
     return 0
 
@@ -140,6 +148,15 @@ def with_length(settings: DataSettings, bundle: Bundle, screen: Screen) -> DataS
     return settings
 
 
+def tracked(folder: Path, recipe: Recipe, facts: Facts) -> TrackedRun:
+    """What trackers are told at the beginning."""
+    from fairway.tune.tracking import TrackedRun
+
+    tags = {f"fairway.{name}": str(value) for name, value in asdict(facts).items() if value is not None}
+    tags["fairway.recipe_digest"] = f"sha256:{sha256(recipe.to_toml().encode()).hexdigest()}"
+    return TrackedRun(folder, asdict(recipe) | {"learning_rate": recipe.rate}, tags)
+
+
 def _restore(trainer: Trainer, folder: RunFolder, facts: Facts, figures: _Figures) -> None:
     """Where the last checkpoint ends; from the beginning where a run was killed before its first."""
     folder.check(facts)
@@ -151,19 +168,26 @@ def _restore(trainer: Trainer, folder: RunFolder, facts: Facts, figures: _Figure
 
 
 def _quote(trainer: Trainer, wanted: Wanted, screen: Screen) -> None:
+    from fairway.tune.out_of_memory import memory_told
     from fairway.tune.quote import gib, measure
 
-    with screen.step("Tried one update"):
+    with screen.step("Tried one update"), memory_told(trainer):
         quote = measure(trainer)
     if wanted.dry_run and wanted.as_json:
-        click.echo(json.dumps(asdict(quote), indent=1))
+        price = {} if wanted.price_per_hour is None else {"cost": quote.cost(wanted.price_per_hour)}
+        click.echo(json.dumps(asdict(quote) | price, indent=1))
         return
     screen.note(
         f"{quote.num_examples:,} examples, {quote.num_updates:,} updates, {quote.num_tokens:,} tokens; "
         f"{quote.num_trained:,} parameters are trained.\n"
         f"About {_duration(quote.seconds)} at {quote.tokens_per_s:,.0f} tokens/s, "
-        f"{gib(quote.memory_bytes)} of memory."
+        f"{gib(quote.memory_bytes)} of memory{_cost(quote, wanted)}."
     )
+
+
+def _cost(quote: Quote, wanted: Wanted) -> str:
+    price = wanted.price_per_hour
+    return "" if price is None else f"; that costs {quote.cost(price):,.2f} at {price:g} per hour"
 
 
 def _duration(seconds: float) -> str:
@@ -203,12 +227,16 @@ class _Figures:
 
     def __init__(self, folder: RunFolder) -> None:
         self.progress: Progress | None = None
+        self.trackers: Trackers | None = None
         self.learned: list[tuple[int, float]] = []
         self._folder = folder
 
     def tell(self, update: Update) -> None:
         self.learned.append((update.step, update.loss))
-        self._folder.add({key: value for key, value in asdict(update).items() if value is not None})
+        values = {key: value for key, value in asdict(update).items() if value is not None}
+        self._folder.add(values)
+        if self.trackers is not None:
+            self.trackers.log(update.step, {key: value for key, value in values.items() if key not in PLACES})
         if self.progress is not None:
             speed = update.num_tokens / update.seconds
             what = f"loss {update.loss:.3f}, {speed:,.0f} tokens/s"
@@ -223,7 +251,7 @@ class _Figures:
 
 
 def _publish(
-    folder: RunFolder,
+    folder: Path,
     prepared: _Prepared,
     tensors: Mapping[str, Any],
     made: tuple[LoraLayers | None, Mapping[str, str]],
@@ -234,9 +262,9 @@ def _publish(
     origins = Origins(prepared.bundle, prepared.base_name, prepared.recipe, prepared.facts)
     lora, stored = made
     if lora is not None:
-        return publish_adapter(folder.path, lora, tensors, origins)
+        return publish_adapter(folder, lora, tensors, origins)
     with screen.step("Wrote the model", is_bytes=True) as progress:
-        return publish_model(folder.path, tensors, stored, origins, progress)
+        return publish_model(folder, tensors, stored, origins, progress)
 
 
 def _tell(wanted: Wanted, path: Path, trainer: Trainer, figures: _Figures) -> None:
@@ -256,7 +284,9 @@ def _tell(wanted: Wanted, path: Path, trainer: Trainer, figures: _Figures) -> No
         click.echo(f"  stopped early; kept update {state.best_step:,}, held-out loss {state.best_loss:.3f}")
     if trainer.job.lora is not None:
         click.echo(f"  serve it: fairway serve {wanted.model} --lora {wanted.out.resolve().name}={path}")
-        click.echo(f"  merge it: fairway convert {wanted.model} --to safetensors --adapter {path}")
+        click.echo(
+            f"  merge it: fairway merge {wanted.model} {path} --out {wanted.out.resolve().name}-merged"
+        )
 
 
 def _again(wanted: Wanted) -> str:

@@ -66,6 +66,11 @@ def compare_with_source(name: str, source: Bundle, run: Run, limits: Thresholds)
             largest = max(largest, float(np.abs(rows).max()))
             found.add(rows, logits[start : start + len(rows)], ids[start + 1 : start + 1 + len(rows)])
             start += len(rows)
+    return judged_likeness(name, found, largest, limits)
+
+
+def judged_likeness(name: str, found: Comparison, largest: float, limits: Thresholds) -> Check:
+    """`largest`: the largest logit, which differences are relative to."""
     result = found.result()
     ok = result.kl_mean <= limits.kl_mean and result.same_top >= limits.same_top
     if limits.kind == "lossless":

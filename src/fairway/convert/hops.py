@@ -139,7 +139,10 @@ def prepare(bundle: Bundle, settings: ConvertSettings, name: str | None = None) 
 def _with_adapters(bundle: Bundle, settings: ConvertSettings) -> Bundle:
     """Merged in float32 where the output is rounded anyway, so that nothing is rounded twice."""
     wanted = None if settings.type == STORED else "F32"
-    return with_adapters(bundle, settings.adapters, wanted, allow_quantised=True)
+    weights = settings.adapter_weights or (1.0,) * len(settings.adapters)
+    weighted = list(zip(settings.adapters, weights, strict=True))
+    how = settings.combination
+    return with_adapters(bundle, weighted, wanted, combination=how, allow_quantised=True)
 
 
 def _left_behind(bundle: Bundle, settings: ConvertSettings) -> tuple[str, ...]:

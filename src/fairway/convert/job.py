@@ -19,6 +19,7 @@ from fairway.formats.bundle import Bundle
 from fairway.formats.floats import Bytes
 from fairway.formats.layout import Layout, Sized
 from fairway.models.conversion import floats_of
+from fairway.proof.verdict import Check
 from fairway.tensors import F32, Array
 from fairway.text.tokenizer import Tokenizer
 
@@ -123,6 +124,8 @@ class Conversion:
     """What is made and run after the tensors were checked."""
     origin: Bundle | None = None
     """What was named as the source, where `source` is that unpacked or with adapters merged."""
+    gate: Callable[[Path], Check] | None = None
+    """A last look at the output where it lies, before it gets its name."""
     accept: str | None = None
     """Why it is to be published although a check may fail."""
 

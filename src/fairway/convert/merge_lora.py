@@ -12,17 +12,20 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fairway import __version__
+from fairway.convert.combine_adapters import Combination, combined
 from fairway.convert.encode import encode
 from fairway.errors import FormatError, UnsupportedError
 from fairway.formats.bundle import Bundle, TensorInfo, Tensors
 from fairway.formats.floats import FLOATS, dense_tensor, floats
-from fairway.formats.lineage import Lineage, Origin, Step, now
+from fairway.formats.lineage import Lineage, Origin, Step, now, read_lineage
 from fairway.formats.lora import Adapter, LoraLayer
 from fairway.formats.lora_open import open_adapter
+from fairway.formats.lora_peft import CONFIG
 from fairway.formats.quantized_folder import method_of
 from fairway.models.conversion import floats_of
 from fairway.tensors import F32, DenseTensor, WeightTensor
@@ -44,32 +47,58 @@ def merged(
     if adapter.replaced:
         _check_replaced(base, adapter)
     tensors = MergedTensors(base, adapter, stored_type, allow_quantised)
-    return replace(
-        base, tensors=tensors, sources=(*base.sources, *adapter.sources), lineage=_lineage(base, adapter)
-    )
+    lineage = lineage_of(base, [(adapter, 1.0)], None)
+    return replace(base, tensors=tensors, sources=(*base.sources, *adapter.sources), lineage=lineage)
 
 
 def with_adapters(
     bundle: Bundle,
-    more: Sequence[Path] = (),
+    more: Sequence[tuple[Path, float]] = (),
     stored_type: str | None = None,
     *,
+    combination: Combination = "cat",
     allow_quantised: bool = False,
 ) -> Bundle:
-    """The model with the adapters that its Modelfile names, and `more`; as it is where there are none."""
+    """The model with the adapters that its Modelfile names, and `more` by their weights, rounded once.
+
+    As it is where there are none.
+    """
     preset = bundle.preset
-    for path in (*(preset.adapters if preset else ()), *more):
-        adapter = open_adapter(path, bundle.config)
-        bundle = merged(bundle, adapter, stored_type=stored_type, allow_quantised=allow_quantised)
+    wanted = [*((path, 1.0) for path in (preset.adapters if preset else ())), *more]
+    if wanted:
+        adapters = [(open_adapter(path, bundle.config), weight) for path, weight in wanted]
+        lineage = lineage_of(bundle, adapters, combination if len(adapters) > 1 else None)
+        one = combined(adapters, combination)
+        bundle = merged(bundle, one, stored_type=stored_type, allow_quantised=allow_quantised)
+        bundle = replace(bundle, lineage=lineage)
     return bundle if preset is None else replace(bundle, preset=replace(preset, adapters=()))
 
 
-def _lineage(base: Bundle, adapter: Adapter) -> Lineage:
-    """The base's own steps, and this one; the whole is hashed by the hop that publishes it."""
+def lineage_of(
+    base: Bundle, adapters: Sequence[tuple[Adapter, float]], combination: Combination | None
+) -> Lineage:
+    """The base's own steps, those that made the adapters, and this one."""
+    steps = (base.lineage or Lineage()).steps
+    for adapter, _ in adapters:
+        steps = (*steps, *(step for step in adapter_steps(adapter) if step not in steps))
+    settings: dict[str, Any] = {"layers": len({name for adapter, _ in adapters for name in adapter.layers})}
+    if combination is not None or any(weight != 1 for _, weight in adapters):
+        settings |= {"weights": [weight for _, weight in adapters], "combination": combination or "cat"}
+    origins = tuple(Origin(adapter.name, "adapter", _digest(adapter)) for adapter, _ in adapters)
+    step = Step("merge adapter", origins, settings, {"fairway": __version__}, now())
+    return Lineage(None, Lineage(None, steps).then(step))
+
+
+def adapter_steps(adapter: Adapter) -> tuple[Step, ...]:
+    """What is written beside its files: base, data and recipe, where it was trained here."""
+    folders = dict.fromkeys(source.path.parent for source in adapter.sources if source.path.name == CONFIG)
+    found = [read_lineage(folder) for folder in folders]
+    return tuple(step for lineage in found if lineage is not None for step in lineage.steps)
+
+
+def _digest(adapter: Adapter) -> str:
     digest = hashlib.sha256(b"".join(hashlib.sha256(each.data).digest() for each in adapter.sources))
-    origin = Origin(adapter.name, "adapter", f"sha256:{digest.hexdigest()}")
-    step = Step("merge adapter", (origin,), {"layers": len(adapter.layers)}, {"fairway": __version__}, now())
-    return Lineage(None, (base.lineage or Lineage()).then(step))
+    return f"sha256:{digest.hexdigest()}"
 
 
 class MergedTensors:

@@ -54,6 +54,8 @@ def publish(
     verdict = verdict_of(conversion, output, gathered.evidence, checked)
     if conversion.finish is not None:
         verdict = Verdict((*verdict.checks, conversion.finish.run(conversion.source, place.output)))
+    if conversion.gate is not None:
+        verdict = Verdict((*verdict.checks, conversion.gate(place.output)))
     if not verdict.passed and conversion.accept is None:
         raise _failed(verdict)
     pairs = list(zip(conversion.jobs, checked, strict=True))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fairway.convert.combine_adapters import Combination
 from fairway.errors import SettingsError
 
 UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
@@ -42,7 +43,11 @@ class ConvertSettings:
     group_size: int = 64
     """Weights of a row that share a scale, where MLX quantises them."""
     adapters: tuple[Path, ...] = ()
-    """LoRA adapters to merge first, in order."""
+    """LoRA adapters to merge first."""
+    adapter_weights: tuple[float, ...] = ()
+    """How much each of them counts; empty: 1."""
+    combination: Combination = "cat"
+    """How several become one; see combine_adapters.py."""
     weights_only: bool = False
     """Convert tensors that come without config and tokenizer."""
     requantize: bool = False

@@ -34,6 +34,27 @@ class UnpackedTensors:
         return weight if weight.shape == shape else DenseTensor("f32", floats_of(weight).reshape(shape))
 
 
+class FloatTensors:
+    """`Tensors` whose numbers are float32, whatever they are stored as."""
+
+    def __init__(self, stored: Tensors) -> None:
+        self._stored = stored
+        sizes = {name: (info.shape, 4 * info.num_elements) for name, info in stored.infos.items()}
+        self.infos: Mapping[str, TensorInfo] = {
+            name: TensorInfo(name, "F32", *size) for name, size in sizes.items()
+        }
+
+    def read(self, name: str) -> DenseTensor:
+        return DenseTensor("f32", floats_of(self._stored.read(name)).reshape(self.infos[name].shape))
+
+
+def meaning(bundle: Bundle) -> Bundle:
+    """What quantised weights mean, computed with as floats: nothing else is rounded."""
+    view = with_weights(bundle)
+    config = {key: value for key, value in bundle.config.items() if key not in CONFIG_KEYS}
+    return replace(view, tensors=FloatTensors(view.tensors), config=config)
+
+
 def unpacked(bundle: Bundle, settings: ConvertSettings) -> Bundle:
     """The bundle itself where nothing is packed or all stays as it is.
 

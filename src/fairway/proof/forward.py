@@ -6,12 +6,13 @@ exist at once, whatever the vocabulary; chunking changes no bit of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from fairway.errors import UsageError
-from fairway.kernels.program import Executable, Step
+from fairway.kernels.program import Delta, Executable, Step
 from fairway.proof.recorded import BLOCK_SIZE, Recorded
 from fairway.tensors import F32, I32
 from fairway.text.tokenizer import Tokenizer
@@ -28,16 +29,21 @@ def rows_at_once(vocab_size: int) -> int:
 class Forward:
     """Runs windows of at most `length` ids; every window begins anew."""
 
-    def __init__(self, recorded: Recorded, length: int) -> None:
+    def __init__(self, recorded: Recorded, length: int, adapter: Mapping[str, Delta] | None = None) -> None:
+        """`adapter`: what is added beside the weights of a program that takes it."""
         self._rows = min(length, rows_at_once(recorded.config.vocab_size))
         self._num_blocks = -(-length // BLOCK_SIZE)
         self._executable = recorded.compile(recorded.program, self._num_blocks * BLOCK_SIZE, self._rows)
+        self._adapters = None if adapter is None else np.zeros(1, np.int32)
+        if adapter is not None:
+            self._executable.put_adapter(0, self._executable.pack_adapter(adapter))
 
     def logits(self, ids: I32) -> Iterator[F32]:
         """float32 [rows, vocabulary], valid until the next is asked for."""
         for start in range(0, len(ids), self._rows):
             part = ids[start : start + self._rows]
-            yield self._executable.run(one_sequence(part, start, self._num_blocks))
+            step = one_sequence(part, start, self._num_blocks)
+            yield self._executable.run(replace(step, adapters=self._adapters))
 
 
 def one_sequence(ids: I32, start: int, num_blocks: int) -> Step:

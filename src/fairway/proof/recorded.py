@@ -94,21 +94,35 @@ def record_shapes(side: Side, context: int) -> Recorded:
     return record(side, Shapes(), context)
 
 
-def record_weights(side: Side, context: int, backend: Backend, progress: Progress | None = None) -> Recorded:
+def record_weights(
+    side: Side,
+    context: int,
+    backend: Backend,
+    progress: Progress | None = None,
+    *,
+    takes_adapters: bool = False,
+) -> Recorded:
     """With the weights as they are stored, packed for the backend. Raises as `load_model` does."""
     config = _config(side)
     shapes = {name: tensor.shape for name, tensor in side.expected.items()}
     check_tensors(side.bundle, shapes, tied=config.tied_embeddings)
     weights = Weights(side.bundle, backend, "stored", total=len(shapes), progress=progress)
-    recorded = record(side, weights, context, backend)
+    recorded = record(side, weights, context, backend, takes_adapters=takes_adapters)
     side.release()
     return recorded
 
 
-def record(side: Side, weights: WeightSource, context: int, backend: Backend | None = None) -> Recorded:
+def record(
+    side: Side,
+    weights: WeightSource,
+    context: int,
+    backend: Backend | None = None,
+    *,
+    takes_adapters: bool = False,
+) -> Recorded:
     """With whatever weights are given."""
     config, names = _config(side), NamedWeights(weights)
-    recording = Recording(config, names, context)
+    recording = Recording(config, names, context, takes_adapters)
     family(config.model_type).record(recording)
     return Recorded(config, recording.program, names, context, backend)
 

@@ -80,6 +80,12 @@ class Checkpoints:
         paths = self._paths()
         return None if not paths else read_checkpoint(paths[-1])
 
+    @property
+    def last_step(self) -> int | None:
+        """The updates of the newest, which is not read for that."""
+        paths = self._paths()
+        return int(paths[-1].stem.removeprefix("step-")) if paths else None
+
     def clear(self) -> None:
         """Removes all of them: the run is finished. Half-written files of a killed run go too."""
         for path in self.folder.glob("*") if self.folder.is_dir() else ():
@@ -91,8 +97,8 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.safetensors"))
 
     def _full(self, step: int) -> DoesNotFit:
-        paths = self._paths()
-        kept = f"the one of step {int(paths[-1].stem[5:])} is intact" if paths else "there is none before it"
+        last = self.last_step
+        kept = f"the one of step {last} is intact" if last is not None else "there is none before it"
         return DoesNotFit(
             f"The disk of {self.folder} is full: the checkpoint of step {step} was not written, {kept}.",
             hint="Free some space and run the same command with --resume.",

@@ -80,6 +80,10 @@ class Encoder:
         self.settings = settings
         self._renderer = renderer
 
+    def with_settings(self, settings: DataSettings) -> Encoder:
+        """The same model's, for other lengths or another choice of what is learned."""
+        return Encoder(self.tokenizer, self._renderer, settings, self.end_ids)
+
     def encode(self, rows: Sequence[Row]) -> list[Encoded]:
         """Per row; those that cannot be encoded say why. Examples keep their full length (see `fitted`)."""
         rendered = [self._rendered(row) for row in rows]

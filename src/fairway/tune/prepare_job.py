@@ -17,6 +17,7 @@ from fairway.tune.batches import Batches
 from fairway.tune.dataset import Dataset
 from fairway.tune.encode import Encoder, Example, fitted
 from fairway.tune.forward_names import recorded
+from fairway.tune.initial_weights import STD, begin_anew
 from fairway.tune.lora_layers import lora_for
 from fairway.tune.recipe import Recipe
 from fairway.tune.rows import RowError
@@ -72,6 +73,9 @@ def prepare_job(
     if not is_lora:
         _refuse_rounded(bundle)
     loaded = load_weights(bundle, compute if is_lora else torch.float32, device, progress)
+    if recipe.init == "random":
+        std = float(bundle.config.get("initializer_range") or STD)
+        begin_anew(loaded.weights, recorded(loaded.config), std, recipe.seed)
     lora, trained = None, dict(loaded.weights)
     if is_lora:
         torch.manual_seed(recipe.seed)

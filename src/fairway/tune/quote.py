@@ -35,6 +35,10 @@ class Quote:
     memory_bytes: int
     """The peak that the trial needed, and the optimizer's moments."""
 
+    def cost(self, price_per_hour: float) -> float:
+        """In the currency of the price."""
+        return self.seconds / 3600 * price_per_hour
+
 
 def check_memory(bundle: Bundle, recipe: Recipe, free_bytes: int) -> None:
     """Raises `DoesNotFit` where the weights, and what AdamW keeps beside them, are more than there is."""

@@ -15,8 +15,10 @@ from typing import Any, Literal
 
 from fairway.errors import SettingsError
 from fairway.settings import checked_table, read_table, setting
+from fairway.tune.gate_settings import MAX_TOKENS, METRIC, GateSettings
 from fairway.tune.lora_targets import ALL, LoraSettings
 from fairway.tune.settings import DataSettings
+from fairway.tune.training_arguments import translated
 
 LORA_RATE, FULL_RATE = 2e-4, 5e-5
 FILE_NAME = "recipe.toml"
@@ -27,6 +29,10 @@ class Recipe:
     """The default of every field is what most people want; None is explained by its help."""
 
     method: Literal["lora", "full"] = setting("lora", "train an adapter beside the weights, or all weights")
+    init: Literal["model", "random"] = setting(
+        "model",
+        "begin with the model's weights, or from scratch with its config and tokenizer (--method full)",
+    )
     learning_rate: float | None = setting(
         None, f"highest step size; unset: {LORA_RATE:g} for lora, {FULL_RATE:g} for full", minimum=0
     )
@@ -65,6 +71,18 @@ class Recipe:
     max_length: int | None = setting(None, "tokens of an example; unset: the model's context", minimum=8)
     too_long: Literal["refuse", "skip", "truncate"] = setting("refuse", "what becomes of longer examples")
     raw: bool = setting(False, "join prompt and completion as they are, without the chat template")
+    gate: bool = setting(False, "score model and result on the held-out data, through the serving engine")
+    require: str | None = setting(
+        None, "publish only above this bar, like exact_match>=0.8,stops>=0.95,loss<=2; implies gate"
+    )
+    metric: tuple[str, ...] = setting(
+        (METRIC,), "of the gate: exact_match, contains, json or file.py:function"
+    )
+    gate_max_tokens: int = setting(
+        MAX_TOKENS, "longest answer of the gate; a longer one did not stop", minimum=1
+    )
+
+    report_to: tuple[str, ...] = setting((), "tell mlflow or wandb what the run does; again for both")
 
     @property
     def rate(self) -> float:
@@ -80,17 +98,34 @@ class Recipe:
     def data(self) -> DataSettings:
         return DataSettings(self.learn, self.max_length, self.too_long, self.raw)
 
+    @property
+    def gate_settings(self) -> GateSettings | None:
+        """None: nothing is scored."""
+        if not self.gate and self.require is None:
+            return None
+        return GateSettings(self.metric, self.require, self.gate_max_tokens, None, self.data)
+
     def to_toml(self) -> str:
         """Every value as it is used; what is unset is left out."""
         values = dataclasses.asdict(self) | {"learning_rate": self.rate}
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items() if value is not None)
 
 
+def _from_file(path: Path) -> dict[str, Any]:
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    where = f"in {path}"
+    return checked_table(Recipe, translated(read_table(path), names, where), where)
+
+
 def read_recipe(path: Path | None, flags: Mapping[str, Any]) -> Recipe:
     """A recipe file, and flags that override it. Raises `SettingsError` naming the file and the key."""
-    values = {} if path is None else checked_table(Recipe, read_table(path), f"in {path}")
+    values = {} if path is None else _from_file(path)
     given = {key: value for key, value in flags.items() if value is not None and value != ()}
     recipe = Recipe(**values | checked_table(Recipe, given, "on the command line"))
     if recipe.num_train_epochs == 0 and recipe.max_steps is None:
         raise SettingsError("num_train_epochs is 0: nothing would be trained.", hint="Say 1 or more.")
+    if recipe.init == "random" and recipe.method != "full":
+        raise SettingsError(
+            "init random begins from scratch: an adapter on nothing.", hint="Say --method full."
+        )
     return recipe

@@ -74,7 +74,7 @@ class Trainer:
         tell: Callable[[Update], None],
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.job, self._checkpoints, self._tell, self._should_stop = job, checkpoints, tell, should_stop
+        self.job, self.checkpoints, self._tell, self._should_stop = job, checkpoints, tell, should_stop
         self.progress = Progressed()
         self._best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
@@ -174,7 +174,7 @@ class Trainer:
                 if key in self._optimizer.state[tensor]:
                     tensors[f"{key}/{name}"] = _values(self._optimizer.state[tensor][key])
         tensors |= {f"best/{name}": _values(tensor) for name, tensor in self._best.items()}
-        self._checkpoints.save(Checkpoint(self.progress, tensors))
+        self.checkpoints.save(Checkpoint(self.progress, tensors))
         self._saved_at = time.monotonic()
 
     def _tokens(self, examples: Sequence[Example]) -> Tokens:
