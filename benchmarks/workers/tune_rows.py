@@ -20,9 +20,7 @@ def main() -> None:
     examples = load_examples(open_dataset(data), encoder_for(bundle, recipe.data), lambda *_: None)
     batches = Batches([len(each) for each in examples], recipe, recipe.max_length or 1)
     order = [examples[each] for step in range(batches.num_steps) for one in batches.at(step) for each in one]
-    rows = [
-        {"input_ids": examples[each].ids.tolist(), "labels": examples[each].labels.tolist()} for each in order
-    ]
+    rows = [{"input_ids": each.ids.tolist(), "labels": each.labels.tolist()} for each in order]
     out.write_text(json.dumps(rows), "utf-8")
 
 
