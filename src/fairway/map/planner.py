@@ -19,6 +19,7 @@ from fairway.map.estimate import (
     is_quantised,
     kv_bytes,
     num_parameters,
+    overhead_bytes,
     stored_types,
     weight_bytes,
 )
@@ -149,6 +150,7 @@ class Planner:
             activation_bytes=activation_bytes(
                 self.config, settings.max_tokens_per_step, settings.max_sequences
             ),
+            overhead_bytes=overhead_bytes(self.bundle, self.config),
         )
 
     def fits(self, weight_type: str, kv_type: CacheType, context: int) -> bool:
