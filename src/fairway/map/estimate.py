@@ -33,7 +33,7 @@ CHUNK_COLUMNS = 64
 WITH_OFFSETS = frozenset({"Q4_1", "Q5_1", "Q2_K", "Q4_K", "Q5_K"})
 # Interpreter, libraries and server, resident before a model is loaded; then the tokenizer's tables.
 # Both measured: benchmarks/plan_accuracy.py.
-PROGRAM_BYTES = 80_000_000
+PROGRAM_BYTES = 77_500_000
 TOKENIZER_BYTES_PER_TOKEN = 320
 GGUF_BYTES_PER_TOKEN = 250
 """A GGUF file's vocabulary stays in memory as it was read, beside the tokenizer."""
@@ -163,7 +163,7 @@ def _recorded(bundle: Bundle, config: DecoderConfig, weight_type: str) -> tuple[
 
 def overhead_bytes(bundle: Bundle, config: DecoderConfig) -> int:
     """What a process holds beside model, cache and buffers, its tokenizer included."""
-    keeps_metadata = bundle.tokenizer is not None and bundle.tokenizer.metadata is not None
+    keeps_metadata = bundle.tokenizer is not None and bool(bundle.tokenizer.metadata)
     per_token = TOKENIZER_BYTES_PER_TOKEN + (GGUF_BYTES_PER_TOKEN if keeps_metadata else 0)
     return PROGRAM_BYTES + per_token * config.vocab_size
 
