@@ -1,4 +1,4 @@
-"""`fairway plan MODEL`: which way leads from a checkpoint to an endpoint, what it takes, and why not another."""
+"""`fairway plan MODEL`: the way from a checkpoint to an endpoint, what it takes, and why not another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from fairway.errors import ToolFailed, UsageError
 if TYPE_CHECKING:
     from fairway.map.routes.candidates import Finder
     from fairway.map.routes.devices import Device
-    from fairway.map.routes.question import Question
     from fairway.map.routes.race import Lap
     from fairway.map.routes.route import Answer
 
@@ -27,12 +26,18 @@ NAME_WIDTH = 10
 
 @click.command(context_settings=HELP)
 @click.argument("model", required=False)
-@click.option("--goal", type=click.Choice(GOALS), help="What counts. [default: good answers, pleasantly fast]")
+@click.option(
+    "--goal", type=click.Choice(GOALS), help="What counts. [default: good answers, pleasantly fast]"
+)
 @click.option("--users", type=click.IntRange(1), help="People who ask at once. [default: 1; throughput 32]")
 @click.option("--budget", metavar="DOLLARS[/h|/month|/M]", help="The most it may cost, a month if not said.")
-@click.option("--on", "on", multiple=True, metavar="DEVICE", help="THIS, or a device of the map: H100, RTX4090, M3.")
+@click.option(
+    "--on", "on", multiple=True, metavar="DEVICE", help="THIS, or a device of the map: H100, RTX4090, M3."
+)
 @click.option("--price", type=click.FloatRange(0), metavar="DOLLARS", help="What the device costs an hour.")
-@click.option("--measure", is_flag=True, help="Race the best routes on this machine, and plan again from that.")
+@click.option(
+    "--measure", is_flag=True, help="Race the best routes on this machine, and plan again from that."
+)
 @click.option("--run", "execute", is_flag=True, help="Go the way: convert what must be, then serve.")
 @click.option("--history", is_flag=True, help="What was predicted on this machine, and what was measured.")
 @engine_options
@@ -132,9 +137,7 @@ def _measured(machine: Any, screen: Screen) -> Any:  # noqa: ANN401
         return limits_of(machine)
 
 
-def _race(
-    answer: Answer, finder: Finder, devices: list[Device], screen: Screen
-) -> tuple[Answer, list[Lap]]:
+def _race(answer: Answer, finder: Finder, devices: list[Device], screen: Screen) -> tuple[Answer, list[Lap]]:
     from fairway.map.history import corrections_for
     from fairway.map.probe import probe
     from fairway.map.routes.choose import find_routes
@@ -173,10 +176,10 @@ def run_commands(commands: tuple[str, ...], *, is_here: bool) -> None:
         if words[0] == "fairway":
             code = main.run(words[1:])
         elif shutil.which(words[0]) is None:
-            raise UsageError(f"{words[0]} is not installed.", hint="Install it, or take the route without it.")
+            raise UsageError(
+                f"{words[0]} is not installed.", hint="Install it, or take the route without it."
+            )
         else:
             code = subprocess.run(words, check=False).returncode
         if code:
             raise ToolFailed(f"{command} ended with {code}; the way ends here.")
-
-

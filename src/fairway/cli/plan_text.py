@@ -73,10 +73,9 @@ def _history_table(found: Sequence[Comparison]) -> None:
     for title in ("predicted", "measured", "off by"):
         table.add_column(title, justify="right")
     for each in found:
-        table.add_row(
-            each.time[:16].replace("T", " "), each.command, each.model, f"{each.engine} {each.weights}",
-            str(each.batch), each.what, _number(each.predicted), _number(each.measured), f"{each.ratio - 1:+.0%}",
-        )  # fmt: skip
+        when, weights = each.time[:16].replace("T", " "), f"{each.engine} {each.weights}"
+        numbers = (_number(each.predicted), _number(each.measured), f"{each.ratio - 1:+.0%}")
+        table.add_row(when, each.command, each.model, weights, str(each.batch), each.what, *numbers)
     Console(highlight=False).print(table)
 
 

@@ -75,9 +75,7 @@ class Engine:
     def with_choice(self, choice: WeightChoice) -> Engine:
         """Its shares for one type of weights."""
         memory = choice.memory_share or self.memory_share
-        return replace(
-            self, memory_share=memory, products_share=choice.products_share or self.products_share
-        )
+        return replace(self, memory_share=memory, products_share=choice.products_share or self.products_share)
 
 
 @functools.cache
@@ -87,6 +85,6 @@ def engines() -> dict[str, Engine]:
 
 
 def _engine(name: str, table: dict[str, Any]) -> Engine:
-    lists = {key: tuple(table[key]) for key in ("silicon", "needs") if key in table}
-    choices = tuple(WeightChoice(**each) for each in table["weights"])
-    return Engine(**{**table, **lists, "id": name, "weights": choices})
+    values = table | {key: tuple(table[key]) for key in ("silicon", "needs") if key in table}
+    values["weights"] = tuple(WeightChoice(**each) for each in table["weights"])
+    return Engine(id=name, **values)

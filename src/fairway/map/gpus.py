@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-
 Vendor: TypeAlias = Literal["nvidia", "amd", "intel", "apple"]
 Ask: TypeAlias = Callable[[Sequence[str]], str]
 """Runs a command line and answers with what it printed; nothing where it is missing or fails."""

@@ -100,7 +100,10 @@ class Subject:
 
 
 def note(
-    subject: Subject, predicted: Mapping[str, float], measured: Mapping[str, float], folder: Path | None = None
+    subject: Subject,
+    predicted: Mapping[str, float],
+    measured: Mapping[str, float],
+    folder: Path | None = None,
 ) -> None:
     """Keeps every number that both sides have."""
     path = (folder or state_folder()) / FILE_NAME

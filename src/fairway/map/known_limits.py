@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from fairway.kernels.cores import allowed_cores
 from fairway.kernels.extension import native, native_isas
 from fairway.kernels.machine_limits import QUICK_PASSES, MachineLimits, measure_limits
@@ -23,6 +25,7 @@ NEAR_BYTES = (8 << 20, 32 << 20, 64 << 20, 128 << 20)
 NEAR_TOTAL = 16 << 30
 """Read at each of these sizes, a fifth of a second."""
 FILE_NAME = "limits.json"
+LISTEN_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class KnownLimits:
     near: tuple[tuple[int, float], ...]
     measured: str
     """UTC, as ISO 8601."""
+    others: float = 0.0
+    """Share of the processor that other programs took just before; a busy machine looks slower than it is."""
 
     def silicon(self) -> Silicon:
         limits = self.limits
@@ -58,19 +63,19 @@ def fingerprint(machine: Machine) -> str:
 
 def known_limits(machine: Machine, folder: Path | None = None) -> KnownLimits | None:
     """What was measured before on this very machine; None where nothing was."""
-    found = read_state((folder or state_folder()) / FILE_NAME).get(fingerprint(machine))
+    found = read_state((folder or state_folder()) / FILE_NAME).get(fingerprint(machine), {})
     try:
-        return KnownLimits(
-            MachineLimits(**found["limits"]), tuple((a, b) for a, b in found["near"]), found["measured"]
-        )
+        near = tuple((size, rate) for size, rate in found["near"])
+        return KnownLimits(MachineLimits(**found["limits"]), near, found["measured"], found["others"])
     except (TypeError, KeyError, ValueError):
         return None
 
 
 def measure_and_keep(machine: Machine, folder: Path | None = None) -> KnownLimits:
     """Raises `UnsupportedError` where no native kernels run."""
+    others = psutil.cpu_percent(interval=LISTEN_S) / 100
     limits = measure_limits(passes=QUICK_PASSES)
-    known = KnownLimits(limits, _near(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    known = KnownLimits(limits, _near(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), others)
     path = (folder or state_folder()) / FILE_NAME
     write_state(path, read_state(path) | {fingerprint(machine): known.to_dict()})
     return known

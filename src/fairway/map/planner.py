@@ -13,6 +13,7 @@ from fairway.errors import DoesNotFit
 from fairway.formats.bundle import Bundle
 from fairway.formats.quantized_folder import with_weights
 from fairway.kernels.program import CacheType
+from fairway.map.engines import engines
 from fairway.map.estimate import (
     Need,
     activation_bytes,
@@ -26,6 +27,7 @@ from fairway.map.estimate import (
 from fairway.map.plan import BLOCK_SIZE, Plan
 from fairway.map.probe import Machine
 from fairway.map.settings import PlanSettings
+from fairway.map.speed import Silicon
 from fairway.models.config import DecoderConfig
 from fairway.models.families import read_config
 from fairway.models.loader import served_context
@@ -43,14 +45,15 @@ PLEASANT_TOKENS_PER_S = 20
 SMALLER_KV: Mapping[CacheType, tuple[CacheType, ...]] = {"f32": ("f16", "int8"), "f16": ("int8",), "int8": ()}
 
 
-def plan(bundle: Bundle, machine: Machine, settings: PlanSettings) -> Plan:
-    """Raises `UnsupportedError` for what cannot run, `DoesNotFit`, or `SettingsError`."""
+def plan(bundle: Bundle, machine: Machine, settings: PlanSettings, silicon: Silicon | None = None) -> Plan:
+    """Raises `UnsupportedError` for what cannot run, `DoesNotFit`, or `SettingsError`. `silicon` is what is
+    known of the machine's speed; without it, memory that is slow today is assumed."""
     bundle = with_weights(bundle)
     config = read_config(bundle.config, bundle.config_name)
     if settings.context is None and bundle.preset is not None and bundle.preset.context is not None:
         settings = replace(settings, context=min(max(bundle.preset.context, 16), config.max_context))
     served_context(config, settings.context)
-    return Planner(bundle, config, machine, settings).plan()
+    return Planner(bundle, config, machine, settings, silicon).plan()
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Planner:
     config: DecoderConfig
     machine: Machine
     settings: PlanSettings
+    silicon: Silicon | None = None
 
     def plan(self) -> Plan:
         weight_type, reason = self.weights()
@@ -98,13 +102,20 @@ class Planner:
             return "stored", "small enough to keep exactly"
         if not self.fits("int8", "f16", self.shortest_context()):
             return "int4", "int8 does not fit"
-        rate = BANDWIDTH_BYTES_PER_S / self.weight_bytes("int8")
-        if rate >= PLEASANT_TOKENS_PER_S:
+        if self.tokens_per_s("int8") >= PLEASANT_TOKENS_PER_S:
             return "int8", "next to lossless, and small enough to be fast"
         return "int4", "half the bytes per token of int8, so nearly twice as fast"
 
     def weight_bytes(self, weight_type: str) -> int:
         return weight_bytes(self.bundle, self.config, weight_type)
+
+    def tokens_per_s(self, weight_type: str) -> float:
+        """Of one stream, by reading the weights once a token."""
+        if self.silicon is None:
+            return BANDWIDTH_BYTES_PER_S / self.weight_bytes(weight_type)
+        share = engines()["native"].memory_share
+        size = self.weight_bytes(weight_type)
+        return self.silicon.reading_rate(size) * share / size
 
     # --- cache and context
 
@@ -197,3 +208,15 @@ class Planner:
         step = CONTEXT_STEP if tokens >= SMALLEST_CONTEXT else 256
         tokens = tokens // step * step
         return tokens if 256 <= tokens < below else None
+
+
+def ways_to_take_less(bundle: Bundle, planned: Plan) -> list[str]:
+    """Three settings that take less memory than a plan that was too optimistic."""
+    ways = [f"--context {max(256, planned.context // 2)}", f"--kv-share {planned.settings.kv_share / 2:g}"]
+    smaller = next((each for each in ("int8", "int4") if _is_smaller(bundle, planned, each)), None)
+    return [*ways, f"--weights {smaller}" if smaller else "a smaller model"]
+
+
+def _is_smaller(bundle: Bundle, planned: Plan, weight_type: str) -> bool:
+    config = read_config(bundle.config, bundle.config_name)
+    return weight_bytes(with_weights(bundle), config, weight_type) < 0.9 * planned.need.weight_bytes

@@ -173,7 +173,7 @@ class Estimator:
         whole = work.int8_ops + 2 * HALF_COLUMNS * work.int8_results
         integers = whole / (silicon.int8_ops_per_s * engine.products_share)
         floats = work.float_ops / self._float_rate(engine.float_share)
-        both = (reading**engine.overlap + integers**engine.overlap) ** (1 / engine.overlap)
+        both: float = (reading**engine.overlap + integers**engine.overlap) ** (1 / engine.overlap)
         return both + floats if engine.float_ops == "f32" else max(both, floats)
 
     def _float_rate(self, share: float) -> float:

@@ -6,7 +6,7 @@ What cannot be is kept with its reason, for "why not". The rule: nothing is chos
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fairway.errors import DoesNotFit
@@ -62,7 +62,7 @@ class Finder:
     config: DecoderConfig
     question: Question
     catalogue: Catalogue
-    corrections: Corrections = Corrections()
+    corrections: Corrections = field(default_factory=Corrections)
     engine_ids: tuple[str, ...] = ()
     """Only these; all where empty."""
 
@@ -96,7 +96,7 @@ class Finder:
             yield Refusal(tool, f"has no kernels for {device.name}")
             return
         for choice in self._native_choices():
-            settings = replace(self.question.settings, weights=choice)
+            settings = replace(self.question.settings, weights=choice)  # type: ignore[arg-type]
             try:
                 planned = plan(self.bundle, self._machine(device), self._sized(settings))
             except DoesNotFit as error:
@@ -109,7 +109,9 @@ class Finder:
             route = self._route(
                 engine, device, 1, (), planned.weight_type, bits, planned.kv_type, planned.context
             )
-            speed = self._speed(engine, device, work, planned.kv_type, planned.context, 1, planned.weight_type)
+            speed = self._speed(
+                engine, device, work, planned.kv_type, planned.context, 1, planned.weight_type
+            )
             yield replace(
                 route,
                 tool=tool,

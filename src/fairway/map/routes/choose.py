@@ -50,7 +50,9 @@ def find_routes(finder: Finder, devices: Sequence[Device]) -> Answer:
         goal=question.goal or "a good answer at a pleasant speed",
         best=best,
         alternatives=tuple((route, trade(best, route)) for route in others),
-        not_chosen=_not_chosen(best, others, ranked, refusals, [each for each in routes if each not in affordable]),
+        not_chosen=_not_chosen(
+            best, others, ranked, refusals, [each for each in routes if each not in affordable]
+        ),
         num_considered=len(routes) + len(refusals),
     )
 
@@ -107,7 +109,7 @@ def _pleasant_tier(route: Route) -> int:
 
 def _others(ranked: Sequence[Route]) -> list[Route]:
     """Another runtime, and other weights: what a person would ask about next."""
-    best, found = ranked[0], []
+    best, found = ranked[0], list[Route]()
     other_runtime = next((each for each in ranked[1:] if each.engine != best.engine), None)
     other_weights = next(
         (
@@ -131,7 +133,9 @@ def trade(best: Route, other: Route) -> str:
     """What one gets and gives up with the other."""
     words: list[str] = []
     if best.speed is not None and other.speed is not None:
-        words += _ratio(other.speed.decode_tokens_per_s / best.speed.decode_tokens_per_s, "as fast in writing")
+        words += _ratio(
+            other.speed.decode_tokens_per_s / best.speed.decode_tokens_per_s, "as fast in writing"
+        )
     words += _ratio(other.need.total_bytes / best.need.total_bytes, "the memory")
     if other.bits < min(best.bits, EXACT_BITS) - 0.5:
         words.append("coarser weights")
@@ -167,7 +171,9 @@ def _not_chosen(
             reasons.setdefault(route.tool, f"{route.weights}: {trade(best, route)}")
     for route in too_dear:
         if route.tool not in shown and route.cost is not None:
-            reasons.setdefault(route.tool, f"costs ${route.cost.per_month:,.0f} a month on {route.device.name}")
+            reasons.setdefault(
+                route.tool, f"costs ${route.cost.per_month:,.0f} a month on {route.device.name}"
+            )
     for refusal in refusals:
         if refusal.tool not in shown:
             reasons.setdefault(refusal.tool, refusal.reason)
@@ -212,8 +218,8 @@ def _does_not_fit(finder: Finder, devices: Sequence[Device], refusals: Sequence[
         least = min(sized, key=lambda each: each.need.total_bytes if each.need else 0)
         assert least.need is not None and least.device is not None
         text = (
-            f"{finder.bundle.name} needs {size(least.need.total_bytes)} of memory at least, and {least.device.name} "
-            f"has {size(least.device.memory_bytes)}."
+            f"{finder.bundle.name} needs {size(least.need.total_bytes)} of memory at least, and "
+            f"{least.device.name} has {size(least.device.memory_bytes)}."
         )
     else:
         own = next((each.reason for each in refusals if "GB" in each.reason), None)

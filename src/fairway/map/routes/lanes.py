@@ -44,7 +44,8 @@ def way(catalogue: Catalogue, start: str, goal: str) -> tuple[Hop, ...] | None:
     """The fewest hops, nothing if both are one; None where no lanes lead there."""
     if start == goal:
         return ()
-    seen, waiting = {start}, deque([(start, ())])
+    seen = {start}
+    waiting: deque[tuple[str, tuple[Hop, ...]]] = deque([(start, ())])
     lanes = sorted(catalogue.conversions.values(), key=lambda lane: lane.by != OWN)
     while waiting:
         here, hops = waiting.popleft()

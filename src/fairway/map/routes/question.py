@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from fairway.errors import UsageError
@@ -50,7 +50,7 @@ class Question:
     goal: Goal | None = None
     users: int = 1
     budget: Budget | None = None
-    settings: PlanSettings = PlanSettings()
+    settings: PlanSettings = field(default_factory=PlanSettings)
 
     @classmethod
     def asked(

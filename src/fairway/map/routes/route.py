@@ -108,19 +108,23 @@ class Route:
     def _hops(self) -> str:
         if not self.hops:
             return "none: it is read as it is"
-        return ", then ".join(f"{hop.reads} to {hop.writes} ({hop.keeps}; proof: {hop.proof})" for hop in self.hops)
+        return ", then ".join(
+            f"{hop.reads} to {hop.writes} ({hop.keeps}; proof: {hop.proof})" for hop in self.hops
+        )
 
     def _memory(self) -> str:
         each = " each" if self.num_devices > 1 else ""
         return (
-            f"{size(self.need.total_bytes)} ±{self.memory_error:.0%}{each}: weights {size(self.need.weight_bytes)}, "
-            f"cache {size(self.need.kv_bytes)}; {size(self.device.memory_bytes)} free"
+            f"{size(self.need.total_bytes)} ±{self.memory_error:.0%}{each}: weights "
+            f"{size(self.need.weight_bytes)}, cache {size(self.need.kv_bytes)}; "
+            f"{size(self.device.memory_bytes)} free"
         )
 
     def _speed(self, speed: Speed) -> str:
         users = f" for {speed.users} at once" if speed.users > 1 else ""
         each = f" ({speed.per_user:.3g} each)" if speed.users > 1 else ""
-        kind = "from limits and shares that were measured" if speed.basis == "measured" else "assumed, unproven"
+        is_measured = speed.basis == "measured"
+        kind = "from limits and shares that were measured" if is_measured else "assumed, unproven"
         return (
             f"first token after {speed.first_token_s:.2g} s, then {speed.decode_tokens_per_s:.3g} tokens/s"
             f"{each}{users}, ±{speed.error:.0%} ({kind})"
@@ -130,8 +134,8 @@ class Route:
         if self.cost is None:
             return "no price known; --price DOLLARS_PER_HOUR says what this machine costs"
         return (
-            f"${self.cost.per_million:.2f} a million tokens at full load, ${self.cost.per_month:,.0f} a month "
-            f"(${self.cost.per_hour:.2f}/h: {self.cost.source})"
+            f"${self.cost.per_million:.2f} a million tokens at full load, "
+            f"${self.cost.per_month:,.0f} a month (${self.cost.per_hour:.2f}/h: {self.cost.source})"
         )
 
 

@@ -26,7 +26,7 @@ LORA_SHARE = 0.02
 PASSES = {"lora": 4, "full": 6}
 """Operations per parameter and token: forward, and backward with or without the weights' gradients."""
 SHARE = 0.45
-"""Of the bfloat16 limit: transformers and PEFT trained 0.5 B at 145 tokens/s beside 1.0 TFLOPS (performance.md)."""
+"""Of the bfloat16 limit: transformers and PEFT trained 0.5 B at 145 tokens/s beside 1.0 TFLOPS."""
 ERROR = 0.5
 LIBRARY_BYTES = 1_300_000_000
 ACTIVATION_BYTES_PER_PARAMETER = 1.5
@@ -141,7 +141,8 @@ def _speed(tuning: Tuning) -> str:
     if tuning.tokens_per_s is None or tuning.hours is None:
         return "not known here"
     cost = "" if tuning.dollars is None else f", ${tuning.dollars:.2f}"
-    return f"{tuning.tokens_per_s:,.0f} tokens/s ±{ERROR:.0%}: {tuning.hours:.1f} h{cost} for a million tokens"
+    speed = f"{tuning.tokens_per_s:,.0f} tokens/s ±{ERROR:.0%}"
+    return f"{speed}: {tuning.hours:.1f} h{cost} for a million tokens"
 
 
 def _words(tuning: Tuning) -> str:
