@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,7 @@ SPEED = (
 )
 WRITTEN = 32
 """Tokens of each answer in a measurement of speed."""
+REPEATS = 3
 TURNS = 4
 STEADY = 1.1
 """The machine's limits may change by so much while a case is measured."""
@@ -146,7 +148,7 @@ def measure_speed(case: Case) -> dict[str, Any]:
     measure_engine(loaded.engine, Workload(min(prompt, 64), 4, 1), prompts)
     for turn in range(1, TURNS + 1):
         before = measure_and_keep(probe())
-        rates = measure_engine(loaded.engine, work, prompts)
+        seen = [measure_engine(loaded.engine, work, prompts) for _ in range(REPEATS)]
         after = measure_limits(passes=QUICK_PASSES)
         if is_steady(before.limits, after) or turn == TURNS:
             break
@@ -154,8 +156,14 @@ def measure_speed(case: Case) -> dict[str, Any]:
     silicon = replace(before, limits=limits).silicon()
     predicted = foretold(bundle, decided, Load(prompt, WRITTEN, case.batch), silicon)
     return {
-        "prefill": {"predicted": predicted.prefill_tokens_per_s, "measured": rates.prefill},
-        "decode": {"predicted": predicted.decode_tokens_per_s, "measured": rates.decode},
+        "prefill": {
+            "predicted": predicted.prefill_tokens_per_s,
+            "measured": median(rates.prefill for rates in seen),
+        },
+        "decode": {
+            "predicted": predicted.decode_tokens_per_s,
+            "measured": median(rates.decode for rates in seen),
+        },
         "memory_gb_s": limits.memory_bytes_per_s / 1e9,
         "int8_tops": limits.int8_ops_per_s / 1e12,
         "turns": turn,
@@ -268,8 +276,8 @@ def table() -> str:
         "## Speed, tokens per second of the whole batch",
         "",
         "Limits: the mean of what was measured just before and just after. A case during which they changed",
-        f"by more than a tenth (the machine is shared) was measured again, at most {TURNS} times; ~ says that",
-        "it never stood still.",
+        f"by more than a tenth (the machine is shared) was measured again, {TURNS} times at most; ~: it",
+        "never stood still.",
         "",
         "| model | weights | requests x tokens | cache | limits | what | predicted | measured | difference |",
         "|---|---|---:|---|---|---|---:|---:|---:|",

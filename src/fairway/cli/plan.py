@@ -138,13 +138,11 @@ def _measured(machine: Any, screen: Screen) -> Any:  # noqa: ANN401
 
 
 def _race(answer: Answer, finder: Finder, devices: list[Device], screen: Screen) -> tuple[Answer, list[Lap]]:
-    from fairway.map.history import corrections_for
-    from fairway.map.probe import probe
     from fairway.map.routes.choose import find_routes
-    from fairway.map.routes.race import race
+    from fairway.map.routes.race import corrections_of, race
 
     laps = race(answer, finder, screen)
-    finder = replace(finder, corrections=corrections_for(probe()))
+    finder = replace(finder, corrections=corrections_of(laps))
     return find_routes(finder, devices), laps
 
 

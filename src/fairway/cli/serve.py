@@ -57,8 +57,8 @@ def serve(models: tuple[str, ...], loras: tuple[str, ...], as_json: bool, **flag
         for each in planned:
             runtimes[each.name] = load(each, screen)
             stack.callback(runtimes[each.name].close)
-        load_loras(adapters, runtimes, screen)
         _remember(planned)
+        load_loras(adapters, runtimes, screen)
         run_server(runtimes, settings, lambda address: _announce(address, runtimes, settings, as_json))
 
 

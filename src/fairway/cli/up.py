@@ -55,6 +55,8 @@ def up(
     MODEL is a folder, a .gguf or .safetensors file, a hub id (org/name, org/name:Q4_K_M), or nothing
     for the built-in model.
     """
+    from fairway.map.compare import remember_memory
+
     screen = screen_for(as_json)
     settings = server_settings(flags)
     engine = engine_settings(flags)
@@ -66,6 +68,7 @@ def up(
     if not as_json:
         _print(planned.plan.lines())
     with closing(load(planned, screen)) as runtime:
+        remember_memory("up", planned.name, planned.plan)
         load_loras(adapters, {planned.name: runtime}, screen)
         answer = _check(runtime, screen, as_json)
         _remember(planned, answer)
@@ -87,10 +90,9 @@ def _check(runtime: Runtime, screen: Screen, as_json: bool) -> FirstAnswer:
 
 def _remember(planned: Planned, answer: FirstAnswer) -> None:
     """For `fairway plan --history`; an answer of a few tokens says nothing of speed."""
-    from fairway.map.compare import remember_memory, remember_speed
+    from fairway.map.compare import remember_speed
     from fairway.map.speed import Load
 
-    remember_memory("up", planned.name, planned.plan)
     if answer.num_tokens >= ENOUGH_TOKENS:
         measured = {"decode_tokens_per_s": answer.tokens_per_s}
         load = Load(answer.num_prompt_tokens, answer.num_tokens)

@@ -53,9 +53,9 @@ def remember_speed(
 
 
 def remember_memory(command: str, name: str, plan: Plan) -> None:
-    """What this process holds once a model is loaded and its cache is still empty."""
+    """What this process holds once a model is loaded and has computed nothing yet."""
     resident = psutil.Process().memory_info().rss
-    predicted = plan.need.total_bytes - plan.need.kv_bytes
+    predicted = plan.need.weight_bytes + plan.need.overhead_bytes
     note(_subject(command, name, plan, 1), {"started_bytes": predicted}, {"started_bytes": resident})
 
 

@@ -67,6 +67,8 @@ class Engine:
     datacentre_gain: float = 1.0
     parallel: bool = False
     """Whether it spreads one model over several devices."""
+    paged: bool = False
+    """Whether people share the cache, so that only what they really use must fit."""
     is_library: bool = False
     """Whether there is no server to start, only a library to write one with."""
     needs: tuple[str, ...] = ()

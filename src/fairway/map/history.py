@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Comparison:
 class Corrections:
     """What this machine's own measurements say about predictions, by engine, weights and what."""
 
-    ratios: Mapping[tuple[str, str, str], Sequence[float]] = ()  # type: ignore[assignment]
+    ratios: Mapping[tuple[str, str, str], Sequence[float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, comparisons: Iterable[Comparison], machine: str) -> Corrections:
@@ -84,7 +84,7 @@ class Corrections:
         )
 
     def _ratios(self, engine: str, weights: str, what: str) -> Sequence[float]:
-        return dict(self.ratios).get((engine, weights, what), ())
+        return self.ratios.get((engine, weights, what), ())
 
 
 @dataclass(frozen=True)

@@ -236,7 +236,9 @@ class Finder:
         return PassWork(scaled(base.tokens), scaled(base.outputs))
 
     def _need(self, engine: Engine, bits: float, context: int, count: int) -> Need:
-        tokens = context * self.question.users
+        load = self.question.load(context)
+        used = self.question.users * (load.prompt + load.answer)
+        tokens = max(context, used) if engine.paged else context * self.question.users
         kv = kv_bytes(self.config, tokens, "f16", trims_windows=True)
         return Need(
             weight_bytes=round(num_parameters(self.bundle) * bits / 8 / count),

@@ -24,8 +24,8 @@ EXACT_BITS = 8
 """Weights of so many bits answer next to as the original does."""
 PATIENT_TOKENS_PER_S = 10
 """What each user of the cheapest route gets at least."""
-NEAR = 0.02
-"""Merits this near are equal: the order of engines.toml decides."""
+NEAR = {"measured": 0.02, "assumed": 0.1}
+"""Merits this near are equal by what the speed is based on: the order of engines.toml decides."""
 
 
 def find_routes(finder: Finder, devices: Sequence[Device]) -> Answer:
@@ -67,8 +67,9 @@ def rank(routes: Sequence[Route], question: Question) -> list[Route]:
     scored.sort(key=lambda pair: pair[0][0])
     ranked: list[Route] = []
     while scored:
-        (tier, top), _ = scored[0]
-        near = [pair for pair in scored if pair[0][0] == tier and pair[0][1] >= top - NEAR * abs(top)]
+        (tier, top), first = scored[0]
+        margin = NEAR[first.speed.basis if first.speed else "measured"] * abs(top)
+        near = [pair for pair in scored if pair[0][0] == tier and pair[0][1] >= top - margin]
         _, chosen = min(near, key=lambda pair: order[id(pair[1])])
         ranked.append(chosen)
         scored = [pair for pair in scored if pair[1] is not chosen]
@@ -83,6 +84,7 @@ def merit(route: Route, question: Question) -> tuple[int, float]:
     if speed is None:
         return 2, HOP_SHARE ** len(route.hops)
     penalty = HOP_SHARE ** len(route.hops) * (LIBRARY_SHARE if route.is_library else 1.0)
+    penalty /= route.num_devices
     if goal == "latency":
         return 0, penalty / speed.answer_s(question.load(route.context))
     if goal == "throughput":

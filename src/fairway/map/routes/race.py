@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fairway.errors import FairwayError
-from fairway.map.history import Subject, note
+from fairway.map.history import Corrections, Subject, note
 from fairway.map.measure import Prompts, Workload, measure_engine
 from fairway.map.probe import probe
 from fairway.map.routes.candidates import NATIVE, Finder
@@ -44,18 +44,35 @@ class Lap:
     route: Route
     measured: Mapping[str, float]
     """Empty where it could not be raced."""
+    predicted: Mapping[str, float]
+    """Of the race's own workload."""
     why_not: str = ""
 
     def text(self) -> str:
         if not self.measured:
             return f"{self.route.name}: {self.why_not}"
-        speed = self.route.speed
-        predicted = f", predicted {speed.decode_tokens_per_s:.3g}" if speed else ""
+        expected = self.predicted.get("decode_tokens_per_s")
+        predicted = f", predicted {expected:.3g}" if expected else ""
         decode, prefill = self.measured["decode_tokens_per_s"], self.measured["prefill_tokens_per_s"]
         return f"{self.route.name}: writes {decode:.3g} tokens/s{predicted}; reads {prefill:.3g}"
 
     def to_dict(self) -> dict[str, Any]:
-        return {"route": self.route.name, "measured": dict(self.measured), "why_not": self.why_not}
+        return {
+            "route": self.route.name,
+            "predicted": dict(self.predicted),
+            "measured": dict(self.measured),
+            "why_not": self.why_not,
+        }
+
+
+def corrections_of(laps: Sequence[Lap]) -> Corrections:
+    """What the race says of its routes, whatever was measured before."""
+    ratios = {
+        (lap.route.engine, lap.route.weights, what): (lap.measured[what] / lap.predicted[what],)
+        for lap in laps
+        for what in lap.measured.keys() & lap.predicted.keys()
+    }
+    return Corrections(ratios)
 
 
 def race(answer: Answer, finder: Finder, steps: Steps) -> list[Lap]:
@@ -83,12 +100,17 @@ def _lap(route: Route, finder: Finder) -> Lap:
         elif route.engine.startswith("llama-cpp"):
             measured = _llama(route, work)
         else:
-            return Lap(route, {}, f"{route.tool} is not driven from here; run it with the printed command")
+            return Lap(
+                route, {}, {}, f"{route.tool} is not driven from here: run the printed command"
+            )
     except FairwayError as error:
-        return Lap(route, {}, error.message)
-    if measured and route.speed is not None:
-        _note(route, finder, work, measured)
-    return Lap(route, measured, "" if measured else f"{route.tool}'s tools or file are not here")
+        return Lap(route, {}, {}, error.message)
+    if not measured:
+        return Lap(route, {}, {}, f"{route.tool}'s tools or file are not here")
+    predicted = _foretold(route, finder, work)
+    subject = Subject("plan --measure", probe(), finder.bundle.name, route.engine, route.weights, work.batch)
+    note(subject, predicted, measured)
+    return Lap(route, measured, predicted)
 
 
 def _native(route: Route, finder: Finder, work: Workload) -> dict[str, float]:
@@ -117,20 +139,18 @@ def _llama(route: Route, work: Workload) -> dict[str, float]:
     return {name: float(row["avg_ts"]) for row in rows for key, name in rates.items() if row.get(key)}
 
 
-def _note(route: Route, finder: Finder, work: Workload, measured: Mapping[str, float]) -> None:
-    """Beside what is predicted of this very workload, without the corrections of before."""
+def _foretold(route: Route, finder: Finder, work: Workload) -> dict[str, float]:
+    """Of this very workload, without the corrections of before."""
     question = replace(finder.question, users=work.batch)
-    plain = replace(finder, question=question, corrections=type(finder.corrections)({}))
-    again = next(
-        each
-        for each in plain.candidates(route.device)
-        if isinstance(each, Route) and (each.engine, each.weights) == (route.engine, route.weights)
-    )
-    if again.speed is None:
-        return
-    predicted = {
-        "decode_tokens_per_s": again.speed.decode_tokens_per_s,
-        "prefill_tokens_per_s": again.speed.prefill_tokens_per_s,
-    }
-    subject = Subject("plan --measure", probe(), finder.bundle.name, route.engine, route.weights, work.batch)
-    note(subject, predicted, measured)
+    plain = replace(finder, question=question, corrections=Corrections())
+    for each in plain.candidates(route.device):
+        if isinstance(each, Route) and _same(each, route) and each.speed is not None:
+            return {
+                "decode_tokens_per_s": each.speed.decode_tokens_per_s,
+                "prefill_tokens_per_s": each.speed.prefill_tokens_per_s,
+            }
+    return {}
+
+
+def _same(one: Route, other: Route) -> bool:
+    return (one.engine, one.weights) == (other.engine, other.weights)
