@@ -54,9 +54,9 @@ def asker(url: str, api_key: str | None = None) -> Ask:
 
     def ask(path: str) -> Reply | None:
         headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-        request = urllib.request.Request(url.rstrip("/") + path, headers=headers)
         start = time.perf_counter()
         try:
+            request = urllib.request.Request(url.rstrip("/") + path, headers=headers)
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:
                 text = reply.read(MOST_BYTES).decode("utf-8", "replace")
                 return Reply(reply.status, text, time.perf_counter() - start)

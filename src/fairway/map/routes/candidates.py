@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from fairway.errors import DoesNotFit
@@ -127,9 +128,11 @@ class Finder:
         asked = self.question.settings.weights
         if asked != "auto":
             return (asked,)
-        if is_quantised(self.bundle.tensors.infos):
-            return (STORED,)
-        return ("auto", "bf16", "int8", "int4")
+        return ("auto",) if self._is_quantised else ("auto", "bf16", "int8", "int4")
+
+    @cached_property
+    def _is_quantised(self) -> bool:
+        return is_quantised(self.bundle.tensors.infos)
 
     def _sized(self, settings: PlanSettings) -> PlanSettings:
         """As many sequences as people; the smallest takes no more cache than they need."""
@@ -199,7 +202,9 @@ class Finder:
         serve = engine.serve.format(
             model=model, context=context, users=self.question.users, devices=count, weights=choice.name
         )
-        route = self._route(engine, device, count, hops, choice.name, bits, kv_type, context)
+        # A file that was rounded before becomes no more exact.
+        exact = min(bits, self._native_bits(STORED)) if self._is_quantised else bits
+        route = self._route(engine, device, count, hops, choice.name, exact, kv_type, context)
         tuned = engine.with_choice(choice)
         speed = self._speed(tuned, device, self._work(choice, bits), kv_type, context, count, choice.name)
         return replace(
@@ -213,7 +218,7 @@ class Finder:
 
     def _choices(self, engine: Engine, hops: tuple[Hop, ...]) -> tuple[WeightChoice, ...]:
         """A file that is read as it is keeps its type."""
-        if not hops and is_quantised(self.bundle.tensors.infos):
+        if not hops and self._is_quantised:
             ops = engine.weights[0].ops
             return (WeightChoice(STORED, "", ops),)
         return engine.weights

@@ -6,6 +6,7 @@ error of what is predicted from them is wider. What a maker does not state is de
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -124,19 +125,24 @@ def this_gpus(gpus: Iterable[Gpu], catalogue: Catalogue, price: float | None) ->
 
 
 def match_gpu(catalogue: Catalogue, gpu: Gpu) -> Hardware | None:
-    """The row whose name or alias is the longest part of the GPU's own name; of equals the one whose
-    memory is nearest."""
-    name = plain(gpu.name)
+    """The row with the longest name or alias all of whose words are among the GPU's own; of equals the one
+    whose memory is nearest."""
+    words = _words(gpu.name)
     best: tuple[int, float, Hardware] | None = None
     for row in catalogue.hardware.values():
         if row.vendor != gpu.vendor or row.bandwidth_gb_s is None:
             continue
-        names = [plain(each) for each in (row.id, row.name, *row.aliases)]
-        length = max((len(each) for each in names if each in name), default=0)
-        apart = abs((gpu.memory_bytes or 0) / 1e9 - (row.memory_gb or 0.0)) if gpu.memory_bytes else 0.0
+        names = [_words(each) for each in (row.id, row.name, *row.aliases)]
+        length = max((len("".join(each)) for each in names if each <= words), default=0)
+        apart = abs(gpu.memory_bytes / 1e9 - (row.memory_gb or 0.0)) if gpu.memory_bytes else 0.0
         if length and (best is None or (length, -apart) > (best[0], -best[1])):
             best = (length, apart, row)
     return None if best is None else best[2]
+
+
+def _words(name: str) -> frozenset[str]:
+    """ "NVIDIA A100-SXM4-40GB" -> nvidia, a100, sxm4, 40gb"""
+    return frozenset(re.findall(r"[a-z0-9]+", name.lower()))
 
 
 def rentable(catalogue: Catalogue) -> list[Device]:

@@ -100,9 +100,7 @@ def _lap(route: Route, finder: Finder) -> Lap:
         elif route.engine.startswith("llama-cpp"):
             measured = _llama(route, work)
         else:
-            return Lap(
-                route, {}, {}, f"{route.tool} is not driven from here: run the printed command"
-            )
+            return Lap(route, {}, {}, f"{route.tool} is not driven from here: run the printed command")
     except FairwayError as error:
         return Lap(route, {}, {}, error.message)
     if not measured:
