@@ -77,12 +77,8 @@ def test_extras_are_read_from_the_package(monkeypatch):
     ]
     monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda _: lines)
     assert extras() == {"onnx": ["onnxruntime"], "numbers": ["numpy"]}
-    states = {each.name: each.state for each in installation_findings_of_extras()}
+    states = {each.name: each.state for each in doctor._extras()}
     assert states["numbers"] == "ok" and states["onnx"] in ("ok", "note")
-
-
-def installation_findings_of_extras():
-    return [each for each in doctor._extras()]
 
 
 def test_a_package_that_was_never_installed_has_no_extras(monkeypatch):

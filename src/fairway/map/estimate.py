@@ -35,7 +35,7 @@ WITH_OFFSETS = frozenset({"Q4_1", "Q5_1", "Q2_K", "Q4_K", "Q5_K"})
 # Both measured: benchmarks/plan_accuracy.py.
 PROGRAM_BYTES = 77_500_000
 TOKENIZER_BYTES_PER_TOKEN = 320
-GGUF_BYTES_PER_TOKEN = 250
+GGUF_BYTES_PER_TOKEN = 190
 """A GGUF file's vocabulary stays in memory as it was read, beside the tokenizer."""
 
 

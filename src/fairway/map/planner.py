@@ -37,6 +37,8 @@ SMALL_PARAMETERS = 50_000_000
 # Left to the rest of the system.
 USABLE_SHARE = 0.92
 KV_LIMIT_BYTES = 2 << 30
+NUM_WAYS = 3
+"""Ways to fit that are named, the cheapest first."""
 CONTEXT_STEP = 1024
 SMALLEST_CONTEXT = 2048
 # What a stream reads per second at least on current memory, and what reads pleasantly.
@@ -169,15 +171,11 @@ class Planner:
 
     def does_not_fit(self, weight_type: str, kv_type: CacheType, context: int) -> DoesNotFit:
         needed = self.need(weight_type, kv_type, context).total_bytes
-        ways = list(self.ways_to_fit(weight_type, kv_type, context))[:3]
-        largest = max(needed, 1)
-        hint = (
-            f"Ways to fit: {'; '.join(ways)}."
-            if ways
-            else (
-                f"No setting makes it fit; a machine with {largest / USABLE_SHARE / 1e9:.1f} GB free would."
-            )
-        )
+        ways = list(self.ways_to_fit(weight_type, kv_type, context))[:NUM_WAYS]
+        larger = f"a machine with {max(needed, 1) / USABLE_SHARE / 1e9:.1f} GB free"
+        hint = f"No setting makes it fit; {larger} would, or a smaller model."
+        if ways:
+            hint = f"Ways to fit: {'; '.join([*ways, larger, 'a smaller model'][:NUM_WAYS])}."
         return DoesNotFit(
             f"{self.bundle.name} needs {needed / 1e9:.1f} GB of memory ({weight_type} weights, context "
             f"{context:,}) and {self.usable_bytes() / 1e9:.1f} GB are usable.",
@@ -198,8 +196,12 @@ class Planner:
                 continue
             if self.fits(smaller, "f16", context):
                 yield f"--weights {smaller}"
-            elif both := self.longest_context(smaller, "f16", context):
+            elif self.fits(smaller, "int8", context):
+                yield f"--weights {smaller} --kv int8"
+            if both := self.longest_context(smaller, "f16", context):
                 yield f"--weights {smaller} --context {both}"
+            if longer := self.longest_context(smaller, "int8", context):
+                yield f"--weights {smaller} --kv int8 --context {longer}"
 
     def longest_context(self, weight_type: str, kv_type: CacheType, below: int) -> int | None:
         """The longest context shorter than `below` that fits, if one worth having does."""

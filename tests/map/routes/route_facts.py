@@ -16,16 +16,8 @@ from fairway.models.random import QWEN2_5_0_5B, random_bundle
 
 GB = 10**9
 CATALOGUE = load_catalogue()
-MACHINE = Machine(
-    "Linux",
-    "x86_64",
-    "a processor",
-    frozenset({"avx2", "avx512f", "avx512_vnni"}),
-    2,
-    25 * GB,
-    22 * GB,
-    90 * GB,
-)
+FEATURES = frozenset({"avx2", "avx512f", "avx512_vnni"})
+MACHINE = Machine("Linux", "x86_64", "a processor", FEATURES, 2, 25 * GB, 22 * GB, 90 * GB)
 LIMITS = KnownLimits(
     MachineLimits(2, 54e9, 2.17e12, 0.54e12, 1.0e12),
     ((8 << 20, 210e9), (32 << 20, 181e9), (64 << 20, 151e9), (128 << 20, 84e9)),

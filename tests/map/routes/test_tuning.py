@@ -32,6 +32,6 @@ def test_it_is_json_and_reads_well():
 
 def test_what_cannot_be_trained_here_says_where():
     small = MACHINE.__class__(**{**MACHINE.__dict__, "memory_free_bytes": 4 * GB})
-    with pytest.raises(DoesNotFit, match="takes .* at least") as caught:
+    with pytest.raises(DoesNotFit, match=r"takes .* at least") as caught:
         plan_tuning(finder("train", LLAMA_8B), devices("this", machine=small))
     assert "--on " in caught.value.hint and "smaller model" in caught.value.hint
