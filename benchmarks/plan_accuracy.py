@@ -164,6 +164,7 @@ def measure_speed(case: Case) -> dict[str, Any]:
             "predicted": predicted.decode_tokens_per_s,
             "measured": median(rates.decode for rates in seen),
         },
+        "silicon": asdict(silicon),
         "memory_gb_s": limits.memory_bytes_per_s / 1e9,
         "int8_tops": limits.int8_ops_per_s / 1e12,
         "turns": turn,

@@ -31,7 +31,7 @@ def foretold(bundle: Bundle, plan: Plan, load: Load, silicon: Silicon) -> Speed:
         attention=Attention.of(config, plan.kv_type),
         vocab_size=config.vocab_size,
         silicon=silicon,
-        engine=engines()[NATIVE],
+        engine=engines()[NATIVE].with_weights(plan.weight_type),
     ).predict(load)
 
 

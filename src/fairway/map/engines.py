@@ -8,6 +8,7 @@ Knows no model and no device; `speed.py` joins the three.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,7 @@ class WeightChoice:
     """The arithmetic of its products."""
     memory_share: float | None = None
     products_share: float | None = None
+    thread_bytes_per_s: float | None = None
     """Where they differ from the engine's."""
     flag: str = ""
     """What its command line needs besides."""
@@ -56,12 +58,14 @@ class Engine:
     attention_share: float = 0.3
     int8_attention_share: float | None = None
     """Over a cache of int8, where it differs."""
-    decode_attention_share: float = 0.3
-    item_s: float = 0.0
-    """Of one sequence's attention with one key-value head, on one thread."""
+    position_s: float = 0.0
+    int8_position_s: float = 0.0
+    """Of one key and value that a token's attention reads, on one thread, where that is more than reading."""
     sequence_s: float = 0.0
     logit_s: float = 0.0
     """Of choosing a token, for each word of the vocabulary."""
+    thread_bytes_per_s: float = math.inf
+    """Of weights from memory, however fast that is."""
     overlap: float = 1.7
     """1: reading and multiplying follow each other; large: the longer of the two counts alone."""
     datacentre_gain: float = 1.0
@@ -76,8 +80,17 @@ class Engine:
 
     def with_choice(self, choice: WeightChoice) -> Engine:
         """Its shares for one type of weights."""
-        memory = choice.memory_share or self.memory_share
-        return replace(self, memory_share=memory, products_share=choice.products_share or self.products_share)
+        return replace(
+            self,
+            memory_share=choice.memory_share or self.memory_share,
+            products_share=choice.products_share or self.products_share,
+            thread_bytes_per_s=choice.thread_bytes_per_s or self.thread_bytes_per_s,
+        )
+
+    def with_weights(self, name: str) -> Engine:
+        """Its shares for a type by its name; its own for any other."""
+        choice = next((each for each in self.weights if each.name == name), None)
+        return self if choice is None else self.with_choice(choice)
 
 
 @functools.cache

@@ -57,8 +57,7 @@ class Attention:
 
     ops: float
     kv_bytes: float
-    items: int
-    """Key-value heads over all layers."""
+    kv_heads: int
     windows: tuple[int | None, ...]
     is_int8: bool = False
 
@@ -67,7 +66,7 @@ class Attention:
         return cls(
             ops=4.0 * config.num_heads * config.head_size,
             kv_bytes=float(config.num_kv_heads * cache_bytes(config.head_size, kv_type)),
-            items=config.num_layers * config.num_kv_heads,
+            kv_heads=config.num_kv_heads,
             windows=config.windows,
             is_int8=kv_type == "int8",
         )
@@ -156,12 +155,11 @@ class Estimator:
         past = sequences * attention.seen(position)
         kv_bytes = past * attention.kv_bytes
         reading_s = kv_bytes / (self.silicon.reading_rate(int(kv_bytes)) * engine.memory_share)
-        computing_s = past * attention.ops / self._float_rate(engine.decode_attention_share)
-        items_s = sequences * attention.items * engine.item_s / self.silicon.threads
+        seen_s = engine.int8_position_s if attention.is_int8 else engine.position_s
+        computing_s = past * attention.kv_heads * seen_s / self.silicon.threads
         return (
             self.matrices_s(self.work.step(sequences, sequences))
             + max(reading_s, computing_s)
-            + items_s
             + engine.step_s
             + self._choosing_s(sequences)
         )
@@ -169,12 +167,18 @@ class Estimator:
     def matrices_s(self, work: Work) -> float:
         """Reading weights and multiplying overlap, but not wholly."""
         engine, silicon = self.engine, self.silicon
-        reading = work.weight_bytes / (silicon.reading_rate(work.weight_bytes) * engine.memory_share)
+        reading = work.weight_bytes / self._weight_rate(work.weight_bytes)
         whole = work.int8_ops + 2 * HALF_COLUMNS * work.int8_results
         integers = whole / (silicon.int8_ops_per_s * engine.products_share)
         floats = work.float_ops / self._float_rate(engine.float_share)
         both: float = (reading**engine.overlap + integers**engine.overlap) ** (1 / engine.overlap)
         return both + floats if engine.float_ops == "f32" else max(both, floats)
+
+    def _weight_rate(self, num_bytes: int) -> float:
+        rate = self.silicon.reading_rate(num_bytes) * self.engine.memory_share
+        if num_bytes < FAR_BYTES:
+            return rate
+        return min(rate, self.silicon.threads * self.engine.thread_bytes_per_s)
 
     def _float_rate(self, share: float) -> float:
         f32 = self.engine.float_ops == "f32"

@@ -7,6 +7,7 @@ import pytest
 from route_facts import GB, LLAMA_8B, MACHINE, answer, bundle_of, devices, finder
 
 from fairway.errors import DoesNotFit, UsageError
+from fairway.map.gpus import Gpu
 from fairway.map.history import Corrections
 from fairway.map.routes.choose import find_routes
 from fairway.map.routes.route import Route
@@ -68,6 +69,12 @@ def test_a_quantised_file_stays_as_it_is():
     assert found.best.weights == "stored"
     llama = next(route for route, _ in found.alternatives if route.tool == "llama.cpp")
     assert llama.hops == () and llama.weights == "stored"
+
+
+def test_a_gpu_of_this_machine_is_weighed_with_its_processor():
+    gpu = Gpu("nvidia", "NVIDIA H100 80GB HBM3", 80 * GB)
+    found = find_routes(finder(shape=LLAMA_8B), devices("this", gpus=(gpu,)))
+    assert found.best.device.is_here and found.best.device.kind == "nvidia"
 
 
 def test_weights_that_were_asked_for_are_taken():

@@ -56,8 +56,12 @@ def test_what_a_maker_does_not_state_is_said_to_be_derived():
 
 
 def test_an_unknown_device_is_one_sentence_with_the_nearest():
-    with pytest.raises(UsageError, match="no device named H1000"):
-        devices("H1000")
+    with pytest.raises(UsageError, match="no device named RTX4091") as caught:
+        devices("RTX4091")
+    assert caught.value.hint.startswith("Did you mean rtx40")
+    with pytest.raises(UsageError, match="no device named abacus") as caught:
+        devices("abacus")
+    assert caught.value.hint.startswith("For example THIS, H100")
 
 
 def test_formats_of_containers():

@@ -205,8 +205,7 @@ class Finder:
         # A file that was rounded before becomes no more exact.
         exact = min(bits, self._native_bits(STORED)) if self._is_quantised else bits
         route = self._route(engine, device, count, hops, choice.name, exact, kv_type, context)
-        tuned = engine.with_choice(choice)
-        speed = self._speed(tuned, device, self._work(choice, bits), kv_type, context, count, choice.name)
+        speed = self._speed(engine, device, self._work(choice, bits), kv_type, context, count, choice.name)
         return replace(
             route,
             need=need,
@@ -283,7 +282,7 @@ class Finder:
     ) -> Speed | None:  # fmt: skip
         if device.silicon is None:
             return None
-        silicon = _several(device.silicon, count)
+        engine, silicon = engine.with_weights(weights), _several(device.silicon, count)
         if device.is_datacentre and engine.datacentre_gain != 1.0:
             gain = engine.datacentre_gain
             engine = replace(

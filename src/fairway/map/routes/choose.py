@@ -98,12 +98,14 @@ def merit(route: Route, question: Question) -> tuple[int, float]:
 
 
 def _pleasant_tier(route: Route) -> int:
-    """Exact weights that are pleasantly fast, then the rest; the plan of this machine before its variants."""
+    """This processor's own plan and GPUs that answer well, then its variants that do, then the rest."""
     assert route.speed is not None
     if route.engine == NATIVE and route.plan is not None and route.plan.settings.weights == "auto":
         return 0
     is_good = route.bits >= EXACT_BITS and route.speed.per_user >= PLEASANT_TOKENS_PER_S
-    return 1 if is_good else 2
+    if not is_good:
+        return 2
+    return 1 if route.device.kind == "cpu" else 0
 
 
 # --- others

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from fairway.errors import UsageError
 from fairway.map.catalogue import Catalogue
 from fairway.map.catalogue.catalogue import plain
 from fairway.map.catalogue.schema import Hardware
@@ -30,6 +31,7 @@ HOST_BYTES = 32 << 30
 """Of a processor whose memory nobody stated."""
 DESK = ("geforce", "radeon rx", "rtx 3", "rtx 4", "rtx 5")
 """Cards for desks; others are made for data centres."""
+EXAMPLES = "For example THIS, H100, A100, RTX4090, MI300X, M3, desktop."
 STATED_ERROR = 0.15
 """Added where limits are stated and not measured."""
 
@@ -81,8 +83,16 @@ def devices_for(
         if plain(name) in ("this", "here", "thismachine"):
             found += [this_processor(machine, known, price), *this_gpus(gpus, catalogue, price)]
         else:
-            found.append(from_catalogue(catalogue.device(name), catalogue, price))
+            found.append(from_catalogue(_named(catalogue, name), catalogue, price))
     return found
+
+
+def _named(catalogue: Catalogue, name: str) -> Hardware:
+    try:
+        return catalogue.device(name)
+    except UsageError as error:
+        is_near = (error.hint or "").startswith("Did you mean")
+        raise UsageError(error.message, hint=error.hint if is_near else EXAMPLES) from None
 
 
 def this_processor(machine: Machine, known: KnownLimits | None, price: float | None) -> Device:
