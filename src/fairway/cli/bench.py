@@ -72,6 +72,7 @@ def bench(model: str | None, batch: tuple[int, ...], **flags: Any) -> None:  # n
         loaded = load_engine(planned.bundle, planned.plan.native_options(planned.name), progress, screen.note)
     machine = _machine(loaded, screen) if flags["limits"] else None
     measured, shares = _measure(loaded, workloads, flags, machine, screen)
+    _remember(planned, measured)
     if as_json:
         rows = [each.to_dict() for each in measured]
         for row, share in zip(rows, shares, strict=False):
@@ -81,6 +82,17 @@ def bench(model: str | None, batch: tuple[int, ...], **flags: Any) -> None:  # n
     _print(measured)
     if machine is not None:
         print_shares(machine.limits, shares)
+
+
+def _remember(planned: Planned, measured: Sequence[Measured]) -> None:
+    """For `fairway plan --history`."""
+    from fairway.map.compare import remember_speed
+    from fairway.map.speed import Load
+
+    for each in measured:
+        load = Load(each.workload.prompt, each.workload.generate, each.workload.batch)
+        rates = {name: spread.median for name, spread in each.rates.items()}
+        remember_speed("bench", planned.name, planned.bundle, planned.plan, load, rates)
 
 
 def _plan(model: str | None, settings: PlanSettings, screen: Screen) -> Planned:

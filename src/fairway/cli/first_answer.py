@@ -32,6 +32,7 @@ class FirstAnswer:
     num_tokens: int
     first_token_s: float
     seconds: float
+    num_prompt_tokens: int
     is_whole: bool
     """Whether the model had finished; False when it was cut short here."""
 
@@ -97,7 +98,8 @@ def _checked(
     generation.cancel()
     if num_tokens == 0:
         raise FormatError(f"{runtime.info.name} answers with nothing.", hint=_HINT)
-    return FirstAnswer(prompt, text, num_tokens, first_s, time.perf_counter() - start, is_whole)
+    seconds = time.perf_counter() - start
+    return FirstAnswer(prompt, text, num_tokens, first_s, seconds, len(request.prompt_ids), is_whole)
 
 
 _HINT = "Try --weights bf16, or another copy of the model."

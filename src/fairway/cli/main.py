@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("fairway.cli.up", "Prepare a model, check it and serve it: the whole way in one command."),
     "run": ("fairway.cli.run", "Talk to a model in the terminal, or answer one prompt."),
     "serve": ("fairway.cli.serve", "Serve one or more models over HTTP."),
+    "plan": ("fairway.cli.plan", "Plan the way from a model to an endpoint: memory, speed, cost, and why."),
+    "doctor": ("fairway.cli.doctor", "Say what this machine and installation can do, and what is wrong."),
     "bench": ("fairway.cli.bench", "Measure how fast a model reads and writes on this machine."),
     "convert": ("fairway.cli.convert", "Change a model's container or types, and check every tensor."),
     "verify": ("fairway.cli.verify", "Prove that one model is another, or show where they differ."),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fairway.cli.screen import Screen
+from fairway.errors import DoesNotFit, FairwayError
 from fairway.map.settings import PlanSettings
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def plan_model(
     from fairway.convert.merge_lora import with_adapters
     from fairway.formats.open import obstacle, open_bundle
     from fairway.kernels.select import choose_isa
+    from fairway.map.known_limits import known_limits
     from fairway.map.planner import plan
     from fairway.map.probe import probe
     from fairway.registry.resolve import resolve
@@ -47,7 +49,9 @@ def plan_model(
             raise reason
     for warning in bundle.warnings:
         screen.note(f"Note: {warning}")
-    planned = plan(bundle, machine or probe(), settings)
+    machine = machine or probe()
+    known = known_limits(machine)
+    planned = plan(bundle, machine, settings, known.silicon() if known else None)
     return Planned(name or located.name or bundle.name, bundle, planned)
 
 
@@ -58,8 +62,25 @@ def load(planned: Planned, screen: Screen) -> Runtime:
 
     if reason := why_reference():
         screen.note(f"Note: {reason}")
-    with screen.step("Prepared the weights") as progress:
-        return load_runtime(planned.bundle, planned.plan.native_options(planned.name), progress, screen.note)
+    options = planned.plan.native_options(planned.name)
+    try:
+        with screen.step("Prepared the weights") as progress:
+            return load_runtime(planned.bundle, options, progress, screen.note)
+    except MemoryError:
+        raise out_of_memory(planned) from None
+
+
+def out_of_memory(planned: Planned) -> FairwayError:
+    """The system gave less than it had promised: what was planned, and the ways to take less."""
+    from fairway.map.plan import size
+    from fairway.map.planner import ways_to_take_less
+
+    plan = planned.plan
+    return DoesNotFit(
+        f"{planned.name} was planned with {size(plan.need.total_bytes)} of "
+        f"{size(plan.machine.memory_free_bytes)}, and the system gave less.",
+        hint=f"Ways to fit: {'; '.join(ways_to_take_less(planned.bundle, plan))}.",
+    )
 
 
 def after(machine: Machine, plan: Plan) -> Machine:

@@ -57,8 +57,17 @@ def serve(models: tuple[str, ...], loras: tuple[str, ...], as_json: bool, **flag
         for each in planned:
             runtimes[each.name] = load(each, screen)
             stack.callback(runtimes[each.name].close)
+        _remember(planned)
         load_loras(adapters, runtimes, screen)
         run_server(runtimes, settings, lambda address: _announce(address, runtimes, settings, as_json))
+
+
+def _remember(planned: Sequence[Planned]) -> None:
+    """For `fairway plan --history`: what a process with one model holds."""
+    from fairway.map.compare import remember_memory
+
+    if len(planned) == 1:
+        remember_memory("serve", planned[0].name, planned[0].plan)
 
 
 def plan_all(models: Sequence[str], settings: PlanSettings, screen: Screen) -> list[Planned]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from fairway.server.settings import ServerSettings
 
 NAME_WIDTH = 9
+ENOUGH_TOKENS = 32
+"""Of a first answer, to say something of speed."""
 
 
 @click.command(context_settings=HELP)
@@ -53,6 +55,8 @@ def up(
     MODEL is a folder, a .gguf or .safetensors file, a hub id (org/name, org/name:Q4_K_M), or nothing
     for the built-in model.
     """
+    from fairway.map.compare import remember_memory
+
     screen = screen_for(as_json)
     settings = server_settings(flags)
     engine = engine_settings(flags)
@@ -64,8 +68,10 @@ def up(
     if not as_json:
         _print(planned.plan.lines())
     with closing(load(planned, screen)) as runtime:
+        remember_memory("up", planned.name, planned.plan)
         load_loras(adapters, {planned.name: runtime}, screen)
         answer = _check(runtime, screen, as_json)
+        _remember(planned, answer)
         report = Report(planned, answer, as_json)
         if no_serve:
             report.end()
@@ -80,6 +86,17 @@ def _check(runtime: Runtime, screen: Screen, as_json: bool) -> FirstAnswer:
     click.echo()
     with screen.step("Checked with a first answer"):
         return check(runtime)
+
+
+def _remember(planned: Planned, answer: FirstAnswer) -> None:
+    """For `fairway plan --history`; an answer of a few tokens says nothing of speed."""
+    from fairway.map.compare import remember_speed
+    from fairway.map.speed import Load
+
+    if answer.num_tokens >= ENOUGH_TOKENS:
+        measured = {"decode_tokens_per_s": answer.tokens_per_s}
+        load = Load(answer.num_prompt_tokens, answer.num_tokens)
+        remember_speed("up", planned.name, planned.bundle, planned.plan, load, measured)
 
 
 class Report:

@@ -14,11 +14,12 @@ from math import prod
 from fairway.formats.bundle import Bundle, TensorInfo
 from fairway.formats.gguf_types import BY_NAME
 from fairway.kernels.program import CacheType, Matrix, cache_bytes
+from fairway.map.roofline import PassWork
 from fairway.models.config import DecoderConfig
 from fairway.models.families import family
 from fairway.models.names import stored_names
 from fairway.models.recording import Recording
-from fairway.models.sizes import Shapes
+from fairway.models.sizes import ShapeMatrix, Shapes
 from fairway.models.weights import table_type
 from fairway.tensors import F32
 
@@ -30,8 +31,12 @@ LINE_BYTES = 64
 CHUNK_COLUMNS = 64
 # Types whose blocks carry a minimum beside the scale.
 WITH_OFFSETS = frozenset({"Q4_1", "Q5_1", "Q2_K", "Q4_K", "Q5_K"})
-# Interpreter, libraries, server, tokenizer: resident before a model is loaded.
-OVERHEAD_BYTES = 150 << 20
+# Interpreter, libraries and server, resident before a model is loaded; then the tokenizer's tables.
+# Both measured: benchmarks/plan_accuracy.py.
+PROGRAM_BYTES = 77_500_000
+TOKENIZER_BYTES_PER_TOKEN = 320
+GGUF_BYTES_PER_TOKEN = 190
+"""A GGUF file's vocabulary stays in memory as it was read, beside the tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Need:
     weight_bytes: int
     kv_bytes: int
     activation_bytes: int
-    overhead_bytes: int = OVERHEAD_BYTES
+    overhead_bytes: int = PROGRAM_BYTES
 
     @property
     def total_bytes(self) -> int:
@@ -109,21 +114,26 @@ class PackedShapes(Shapes):
     def embedding(self, name: str, rows: int, columns: int) -> Matrix:
         stored = self.weight_type == "stored"
         packing = self._packing(name) if stored else PACKINGS[table_type(self.weight_type)]
-        self.num_bytes += packing.num_bytes(rows, columns)
-        return super().embedding(name, rows, columns)
+        super().embedding(name, rows, columns)
+        return self._matrix(packing, rows, columns)
 
     def linear(
         self, names: Sequence[str], sizes: Sequence[int], columns: int, *, input_first: bool = False
     ) -> list[Matrix]:
         """Projections of one type are stacked into one matrix, and padded once."""
+        super().linear(names, sizes, columns, input_first=input_first)
         packings = [self._packing(f"{name}.weight") for name in names]
-        for packing, stack in groupby(zip(packings, sizes, strict=True), key=lambda pair: pair[0]):
-            self.num_bytes += packing.num_bytes(sum(rows for _, rows in stack), columns)
-        return super().linear(names, sizes, columns, input_first=input_first)
+        stacks = groupby(zip(packings, sizes, strict=True), key=lambda pair: pair[0])
+        return [self._matrix(packing, sum(rows for _, rows in stack), columns) for packing, stack in stacks]
 
     def floats(self, name: str, shape: tuple[int, ...], *, offset: float = 0.0) -> F32:
         self.num_bytes += 4 * prod(shape)
         return super().floats(name, shape, offset=offset)
+
+    def _matrix(self, packing: Packing, rows: int, columns: int) -> ShapeMatrix:
+        num_bytes = packing.num_bytes(rows, columns)
+        self.num_bytes += num_bytes
+        return ShapeMatrix(rows, columns, num_bytes, packing.group is not None)
 
     def _packing(self, name: str) -> Packing:
         if self.weight_type != "stored":
@@ -134,11 +144,28 @@ class PackedShapes(Shapes):
 
 def weight_bytes(bundle: Bundle, config: DecoderConfig, weight_type: str) -> int:
     """Packed weights in memory, when loaded as `weight_type` ("stored" or one of `PACKINGS`)."""
+    return _recorded(bundle, config, weight_type)[0].num_bytes
+
+
+def pass_work(bundle: Bundle, config: DecoderConfig, weight_type: str) -> PassWork:
+    """What a forward pass reads and multiplies, when the weights are loaded as `weight_type`."""
+    return PassWork.of(_recorded(bundle, config, weight_type)[1].program)
+
+
+def _recorded(bundle: Bundle, config: DecoderConfig, weight_type: str) -> tuple[PackedShapes, Recording]:
     stored = stored_names(bundle.tensors.infos)
     infos = {name: bundle.tensors.infos[original] for name, original in stored.items()}
     shapes = PackedShapes(infos=infos, weight_type=weight_type)
-    family(config.model_type).record(Recording(config, shapes, config.max_context))
-    return shapes.num_bytes
+    recording = Recording(config, shapes, config.max_context)
+    family(config.model_type).record(recording)
+    return shapes, recording
+
+
+def overhead_bytes(bundle: Bundle, config: DecoderConfig) -> int:
+    """What a process holds beside model, cache and buffers, its tokenizer included."""
+    keeps_metadata = bundle.tokenizer is not None and bool(bundle.tokenizer.metadata)
+    per_token = TOKENIZER_BYTES_PER_TOKEN + (GGUF_BYTES_PER_TOKEN if keeps_metadata else 0)
+    return PROGRAM_BYTES + per_token * config.vocab_size
 
 
 def kv_bytes(

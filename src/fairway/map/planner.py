@@ -13,18 +13,21 @@ from fairway.errors import DoesNotFit
 from fairway.formats.bundle import Bundle
 from fairway.formats.quantized_folder import with_weights
 from fairway.kernels.program import CacheType
+from fairway.map.engines import engines
 from fairway.map.estimate import (
     Need,
     activation_bytes,
     is_quantised,
     kv_bytes,
     num_parameters,
+    overhead_bytes,
     stored_types,
     weight_bytes,
 )
 from fairway.map.plan import BLOCK_SIZE, Plan
 from fairway.map.probe import Machine
 from fairway.map.settings import PlanSettings
+from fairway.map.speed import Silicon
 from fairway.models.config import DecoderConfig
 from fairway.models.families import read_config
 from fairway.models.loader import served_context
@@ -34,6 +37,8 @@ SMALL_PARAMETERS = 50_000_000
 # Left to the rest of the system.
 USABLE_SHARE = 0.92
 KV_LIMIT_BYTES = 2 << 30
+NUM_WAYS = 3
+"""Ways to fit that are named, the cheapest first."""
 CONTEXT_STEP = 1024
 SMALLEST_CONTEXT = 2048
 # What a stream reads per second at least on current memory, and what reads pleasantly.
@@ -42,14 +47,15 @@ PLEASANT_TOKENS_PER_S = 20
 SMALLER_KV: Mapping[CacheType, tuple[CacheType, ...]] = {"f32": ("f16", "int8"), "f16": ("int8",), "int8": ()}
 
 
-def plan(bundle: Bundle, machine: Machine, settings: PlanSettings) -> Plan:
-    """Raises `UnsupportedError` for what cannot run, `DoesNotFit`, or `SettingsError`."""
+def plan(bundle: Bundle, machine: Machine, settings: PlanSettings, silicon: Silicon | None = None) -> Plan:
+    """Raises `UnsupportedError` for what cannot run, `DoesNotFit`, or `SettingsError`. `silicon` is what is
+    known of the machine's speed; without it, memory that is slow today is assumed."""
     bundle = with_weights(bundle)
     config = read_config(bundle.config, bundle.config_name)
     if settings.context is None and bundle.preset is not None and bundle.preset.context is not None:
         settings = replace(settings, context=min(max(bundle.preset.context, 16), config.max_context))
     served_context(config, settings.context)
-    return Planner(bundle, config, machine, settings).plan()
+    return Planner(bundle, config, machine, settings, silicon).plan()
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Planner:
     config: DecoderConfig
     machine: Machine
     settings: PlanSettings
+    silicon: Silicon | None = None
 
     def plan(self) -> Plan:
         weight_type, reason = self.weights()
@@ -97,13 +104,20 @@ class Planner:
             return "stored", "small enough to keep exactly"
         if not self.fits("int8", "f16", self.shortest_context()):
             return "int4", "int8 does not fit"
-        rate = BANDWIDTH_BYTES_PER_S / self.weight_bytes("int8")
-        if rate >= PLEASANT_TOKENS_PER_S:
+        if self.tokens_per_s("int8") >= PLEASANT_TOKENS_PER_S:
             return "int8", "next to lossless, and small enough to be fast"
         return "int4", "half the bytes per token of int8, so nearly twice as fast"
 
     def weight_bytes(self, weight_type: str) -> int:
         return weight_bytes(self.bundle, self.config, weight_type)
+
+    def tokens_per_s(self, weight_type: str) -> float:
+        """Of one stream, by reading the weights once a token."""
+        if self.silicon is None:
+            return BANDWIDTH_BYTES_PER_S / self.weight_bytes(weight_type)
+        share = engines()["native"].memory_share
+        size = self.weight_bytes(weight_type)
+        return self.silicon.reading_rate(size) * share / size
 
     # --- cache and context
 
@@ -149,6 +163,7 @@ class Planner:
             activation_bytes=activation_bytes(
                 self.config, settings.max_tokens_per_step, settings.max_sequences
             ),
+            overhead_bytes=overhead_bytes(self.bundle, self.config),
         )
 
     def fits(self, weight_type: str, kv_type: CacheType, context: int) -> bool:
@@ -156,15 +171,11 @@ class Planner:
 
     def does_not_fit(self, weight_type: str, kv_type: CacheType, context: int) -> DoesNotFit:
         needed = self.need(weight_type, kv_type, context).total_bytes
-        ways = list(self.ways_to_fit(weight_type, kv_type, context))[:3]
-        largest = max(needed, 1)
-        hint = (
-            f"Ways to fit: {'; '.join(ways)}."
-            if ways
-            else (
-                f"No setting makes it fit; a machine with {largest / USABLE_SHARE / 1e9:.1f} GB free would."
-            )
-        )
+        ways = list(self.ways_to_fit(weight_type, kv_type, context))[:NUM_WAYS]
+        larger = f"a machine with {max(needed, 1) / USABLE_SHARE / 1e9:.1f} GB free"
+        hint = f"No setting makes it fit; {larger} would, or a smaller model."
+        if ways:
+            hint = f"Ways to fit: {'; '.join([*ways, larger, 'a smaller model'][:NUM_WAYS])}."
         return DoesNotFit(
             f"{self.bundle.name} needs {needed / 1e9:.1f} GB of memory ({weight_type} weights, context "
             f"{context:,}) and {self.usable_bytes() / 1e9:.1f} GB are usable.",
@@ -185,8 +196,12 @@ class Planner:
                 continue
             if self.fits(smaller, "f16", context):
                 yield f"--weights {smaller}"
-            elif both := self.longest_context(smaller, "f16", context):
+            elif self.fits(smaller, "int8", context):
+                yield f"--weights {smaller} --kv int8"
+            if both := self.longest_context(smaller, "f16", context):
                 yield f"--weights {smaller} --context {both}"
+            if longer := self.longest_context(smaller, "int8", context):
+                yield f"--weights {smaller} --kv int8 --context {longer}"
 
     def longest_context(self, weight_type: str, kv_type: CacheType, below: int) -> int | None:
         """The longest context shorter than `below` that fits, if one worth having does."""
@@ -195,3 +210,15 @@ class Planner:
         step = CONTEXT_STEP if tokens >= SMALLEST_CONTEXT else 256
         tokens = tokens // step * step
         return tokens if 256 <= tokens < below else None
+
+
+def ways_to_take_less(bundle: Bundle, planned: Plan) -> list[str]:
+    """Three settings that take less memory than a plan that was too optimistic."""
+    ways = [f"--context {max(256, planned.context // 2)}", f"--kv-share {planned.settings.kv_share / 2:g}"]
+    smaller = next((each for each in ("int8", "int4") if _is_smaller(bundle, planned, each)), None)
+    return [*ways, f"--weights {smaller}" if smaller else "a smaller model"]
+
+
+def _is_smaller(bundle: Bundle, planned: Plan, weight_type: str) -> bool:
+    config = read_config(bundle.config, bundle.config_name)
+    return weight_bytes(with_weights(bundle), config, weight_type) < 0.9 * planned.need.weight_bytes

@@ -24,17 +24,25 @@ class Work:
     int8_ops: int = 0
     """Products of low-bit weights with int8 activations."""
     float_ops: int = 0
+    int8_results: int = 0
+    """Sums that the int8 products end in."""
 
     def __add__(self, other: Work) -> Work:
         return Work(
             self.weight_bytes + other.weight_bytes,
             self.int8_ops + other.int8_ops,
             self.float_ops + other.float_ops,
+            self.int8_results + other.int8_results,
         )
 
     def times(self, tokens: float) -> Work:
         """The work of a step of `tokens` tokens."""
-        return Work(self.weight_bytes, round(self.int8_ops * tokens), round(self.float_ops * tokens))
+        return Work(
+            self.weight_bytes,
+            round(self.int8_ops * tokens),
+            round(self.float_ops * tokens),
+            round(self.int8_results * tokens),
+        )
 
     @property
     def ops(self) -> int:
@@ -63,7 +71,9 @@ class PassWork:
 def _linear(operation: Linear) -> Work:
     matrix = operation.matrix
     ops = 2 * matrix.rows * matrix.columns
-    return Work(matrix.num_bytes, ops, 0) if matrix.is_integer else Work(matrix.num_bytes, 0, ops)
+    if matrix.is_integer:
+        return Work(matrix.num_bytes, int8_ops=ops, int8_results=matrix.rows)
+    return Work(matrix.num_bytes, float_ops=ops)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""What a plan foretold beside what a command has just seen: small notes for `fairway plan --history`.
+
+Called once per command, after the work is done. The rule: nothing here measures, delays or fails a command;
+without measured limits there is no prediction of speed, and nothing is noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import psutil
+
+from fairway.formats.bundle import Bundle
+from fairway.kernels.extension import native_isas
+from fairway.map.engines import engines
+from fairway.map.estimate import pass_work
+from fairway.map.history import Subject, note
+from fairway.map.known_limits import known_limits
+from fairway.map.plan import Plan
+from fairway.map.speed import Attention, Estimator, Load, Silicon, Speed
+from fairway.models.families import read_config
+
+NATIVE = "native"
+
+
+def foretold(bundle: Bundle, plan: Plan, load: Load, silicon: Silicon) -> Speed:
+    """What the estimator says of this very plan."""
+    config = read_config(bundle.config, bundle.config_name)
+    return Estimator(
+        work=pass_work(bundle, config, plan.weight_type),
+        attention=Attention.of(config, plan.kv_type),
+        vocab_size=config.vocab_size,
+        silicon=silicon,
+        engine=engines()[NATIVE].with_weights(plan.weight_type),
+    ).predict(load)
+
+
+def remember_speed(
+    command: str, name: str, bundle: Bundle, plan: Plan, load: Load, measured: Mapping[str, float]
+) -> None:
+    """`measured` by the names of `Speed`'s fields."""
+    known = known_limits(plan.machine)
+    if known is None or not _is_usual(plan):
+        return
+    speed = foretold(bundle, plan, load, known.silicon())
+    predicted = {
+        "prefill_tokens_per_s": speed.prefill_tokens_per_s,
+        "decode_tokens_per_s": speed.decode_tokens_per_s,
+        "output_tokens_per_s": speed.output_tokens_per_s,
+        "first_token_s": speed.first_token_s,
+    }
+    note(_subject(command, name, plan, load.users), predicted, measured)
+
+
+def remember_memory(command: str, name: str, plan: Plan) -> None:
+    """What this process holds once a model is loaded and has computed nothing yet."""
+    resident = psutil.Process().memory_info().rss
+    predicted = plan.need.weight_bytes + plan.need.overhead_bytes
+    note(_subject(command, name, plan, 1), {"started_bytes": predicted}, {"started_bytes": resident})
+
+
+def _is_usual(plan: Plan) -> bool:
+    """Limits are those of all cores and the best kernels; anything else is not compared with them."""
+    return plan.threads == plan.machine.num_cores and plan.isa in native_isas()[:1]
+
+
+def _subject(command: str, name: str, plan: Plan, batch: int) -> Subject:
+    return Subject(command, plan.machine, name, NATIVE, plan.weight_type, batch)
