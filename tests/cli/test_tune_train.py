@@ -3,15 +3,14 @@
 import importlib.util
 import io
 import json
-import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from tune_processes import process, wait_for
 
 from fairway.cli.main import run
 from fairway.formats.lineage import read_lineage
@@ -153,14 +152,6 @@ def test_plain_text_and_bfloat16_and_recomputed_layers(tmp_path):
 
 
 @needs_torch
-def test_a_preference_file_is_refused_by_its_shape(tmp_path, capsys):
-    path = tmp_path / "preference.jsonl"
-    path.write_text('{"prompt": "Hi", "chosen": "Hello.", "rejected": "Go."}\n', "utf-8")
-    assert tune(path, tmp_path / "run") == 4
-    assert "learns texts and answers only" in capsys.readouterr().err
-
-
-@needs_torch
 def test_too_little_memory_is_said_before_the_weights_are_read(data, tmp_path, capsys, monkeypatch):
     from fairway.tune import quote
 
@@ -176,22 +167,6 @@ def test_a_quote_writes_nothing(data, tmp_path, capsys):
     assert quote["num_updates"] == 3
     assert quote["seconds"] > 0
     assert not (tmp_path / "run").exists()
-
-
-def process(data: Path, out: Path, *more: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "fairway", "tune", "builtin", str(data), "--out", str(out), *more]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-
-
-def steps_done(out: Path) -> int:
-    path = out / "metrics.jsonl"
-    return len(path.read_text("utf-8").splitlines()) if path.is_file() else 0
-
-
-def wait_for(child: subprocess.Popen, out: Path, steps: int) -> None:
-    while child.poll() is None and steps_done(out) < steps:
-        time.sleep(0.01)
 
 
 @needs_torch

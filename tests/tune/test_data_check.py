@@ -54,6 +54,12 @@ def test_figures(tmp_path):
     assert kinds(file) == {}
 
 
+def test_prompts_alone_are_told_from_answers(tmp_path):
+    [file] = checked(tmp_path, {"prompt": "Hi"}, {"prompt": "Hello"}).files
+    assert (file.num_examples, file.num_learned) == (2, 0)
+    assert kinds(file) == {"unanswered": 2}
+
+
 def test_duplicates(tmp_path):
     pairs = [("Hi", "Yes."), ("One", "two"), ("Hi", "Yes."), ("  hi!", "yes"), ("1 + 1", "2"), ("1 - 1", "2")]
     rows = [chat(*pair) for pair in pairs]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fairway.tune.dataset import open_dataset
-from fairway.tune.rows import ChatRow, KtoRow, Message, PreferenceRow, TextRow
+from fairway.tune.rows import ChatRow, KtoRow, Message, PreferenceRow, PromptRow, TextRow
 from fairway.tune.shapes import SHAPES, row_of, shape_of
 
 Q, A, WORSE = Message("user", "Q"), Message("assistant", "A"), Message("assistant", "B")
@@ -78,6 +78,7 @@ RECORDS = [
     ("KTO", {"prompt": "Q", "completion": "A", "label": False}, KtoRow((Q,), (A,), False)),
     ("KTO messages", {"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}],
                       "label": True}, KtoRow((Q,), (A,), True)),
+    ("prompts without answers", {"prompt": "Q"}, PromptRow((Q,))),
 ]  # fmt: skip
 IDS = [f"{at}-{name}" for at, (name, _, _) in enumerate(RECORDS)]
 

@@ -15,7 +15,8 @@ import click
 from fairway.cli.options import HELP, json_option, settings_options
 from fairway.cli.screen import Screen, screen_for
 from fairway.cli.tune_flags import FLAGS, check_alone, check_training, given_settings
-from fairway.cli.tune_train import train, with_length
+from fairway.cli.tune_prepare import with_length
+from fairway.cli.tune_train import train
 from fairway.cli.tune_wanted import Wanted
 from fairway.errors import UsageError
 from fairway.tune.recipe import Recipe, read_recipe

@@ -6,7 +6,7 @@ import json
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -16,33 +16,22 @@ import click
 
 from fairway.cli.screen import Screen
 from fairway.cli.tune_gate import publish_gated
+from fairway.cli.tune_prepare import Prepared, prepare
 from fairway.cli.tune_wanted import Wanted
+from fairway.errors import UsageError
 from fairway.registry.progress import Progress
 
 if TYPE_CHECKING:
-    from fairway.formats.bundle import Bundle
-    from fairway.tune.encode import Example
     from fairway.tune.lora_layers import LoraLayers
     from fairway.tune.quote import Quote
     from fairway.tune.recipe import Recipe
     from fairway.tune.run_folder import Facts, RunFolder
-    from fairway.tune.settings import DataSettings
     from fairway.tune.tracking import TrackedRun, Trackers
     from fairway.tune.trainer import Trainer, Update
 
 PLACES = ("step", "num_steps")
 KEPT = ("loss.svg", "run.json", "recipe.toml", "metrics.jsonl", "gate.json")
 """Files of a run's folder that trackers keep beside the result."""
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    bundle: Bundle
-    base_name: str
-    recipe: Recipe
-    facts: Facts
-    examples: list[Example]
-    held_out: list[Example]
 
 
 def train(wanted: Wanted, screen: Screen) -> int:
@@ -64,12 +53,17 @@ def train(wanted: Wanted, screen: Screen) -> int:
     recipe = folder.recipe() if wanted.recipe is None else wanted.recipe
     if wanted.recipe is not None:
         folder.check_empty()
-    prepared = _prepare(wanted, recipe, screen)
-    check_memory(prepared.bundle, recipe, probe().memory_free_bytes)
+    prepared = prepare(wanted, recipe, screen)
+    recipe = prepared.recipe
+    if recipe.backend == "trl":
+        return _train_with_trl(wanted, prepared, folder, screen)
+    check_memory(prepared.bundle, recipe, probe().memory_free_bytes, prepared.teacher)
     with screen.step("Read the weights") as progress:
-        job, stored = prepare_job(prepared.bundle, recipe, (prepared.examples, prepared.held_out), progress)
+        data = prepared.examples, prepared.held_out
+        job, stored = prepare_job(prepared.bundle, recipe, data, progress, prepared.teacher)
     stop, figures = _Stop(), _Figures(folder)
     trainer = Trainer(job, folder.checkpoints, figures.tell, stop.asked)
+    figures.shown = trainer.objective.shown
     if wanted.recipe is None:
         _restore(trainer, folder, prepared.facts, figures)
     else:
@@ -77,6 +71,9 @@ def train(wanted: Wanted, screen: Screen) -> int:
         if wanted.dry_run:
             return 0
         folder.begin(recipe, prepared.facts)
+    if not trainer.is_begun and trainer.objective.begins:
+        with screen.step("Asked the model before training") as progress:
+            trainer.begin(progress)
     trackers = Trackers(recipe.report_to, screen.note)
     trackers.begin(tracked(wanted.out, recipe, prepared.facts))
     figures.trackers = trackers
@@ -98,54 +95,24 @@ def train(wanted: Wanted, screen: Screen) -> int:
     return 0
 
 
-def _prepare(wanted: Wanted, recipe: Recipe, screen: Screen) -> _Prepared:
-    """Reads and tokenises everything: whatever is wrong with it is said here."""
-    from fairway.formats.digest import bundle_digest
-    from fairway.formats.open import open_bundle
-    from fairway.registry.resolve import resolve
-    from fairway.tune.dataset import open_dataset
-    from fairway.tune.encode import encoder_for
-    from fairway.tune.prepare_job import load_examples
-    from fairway.tune.run_folder import Facts, file_digest
+def _train_with_trl(wanted: Wanted, prepared: Prepared, folder: RunFolder, screen: Screen) -> int:
+    """From beginning to end, in TRL's trainer."""
+    from fairway.tune.trl_backend import TrlRun, require_trl, train_with_trl
 
-    with screen.step(f"Found {wanted.model}", is_bytes=True) as progress:
-        located = resolve(wanted.model, progress)
-        bundle = open_bundle(located.path)
-        digest = bundle_digest(bundle, progress).value
-    encoder = encoder_for(bundle, with_length(recipe.data, bundle, screen))
-    files = [wanted.data] if wanted.validation is None else [wanted.data, wanted.validation]
-    sets = []
-    for path in files:
-        with screen.step(f"Read {path.name}") as progress:
-            data = open_dataset(path)
-            sets.append((data, load_examples(data, encoder, progress)))
-    (data, examples), held_out = sets[0], sets[1][1] if len(sets) > 1 else []
-    facts = Facts(
-        model=bundle.name,
-        model_digest=digest,
-        data=wanted.data.name,
-        data_digest=file_digest(wanted.data),
-        held_out=None if wanted.validation is None else wanted.validation.name,
-        held_out_digest=None if wanted.validation is None else file_digest(wanted.validation),
-        num_rows=len(data),
-        num_examples=len(examples),
-        num_tokens=sum(map(len, examples)),
-    )
-    return _Prepared(bundle, located.name or str(wanted.model), recipe, facts, examples, held_out)
-
-
-def with_length(settings: DataSettings, bundle: Bundle, screen: Screen) -> DataSettings:
-    """Longest examples as the model's context has it, where nothing else is said."""
-    from fairway.formats.summary import summarize
-
-    context = summarize(bundle).context_length
-    if settings.max_length is None:
-        return replace(settings, max_length=context)
-    if context is not None and settings.max_length > context:
-        screen.note(
-            f"Note: --max-length {settings.max_length:,} is more than the model's context, {context:,}."
-        )
-    return settings
+    require_trl()
+    if wanted.dry_run or wanted.recipe is None:
+        what = "--dry-run" if wanted.dry_run else "--resume"
+        raise UsageError(f"{what} is not possible with --backend trl.", hint="Begin another run.")
+    folder.begin(prepared.recipe, prepared.facts)
+    figures = _Figures(folder)
+    with screen.step("Trained with TRL") as progress:
+        figures.progress = progress
+        data = prepared.examples, prepared.held_out
+        path = train_with_trl(TrlRun(prepared.bundle, prepared.recipe, *data, folder.path, figures.tell_trl))
+    figures.draw([])
+    folder.finish()
+    click.echo(json.dumps({"result": str(path), "last": figures.lines[-1]}) if wanted.as_json else str(path))
+    return 0
 
 
 def tracked(folder: Path, recipe: Recipe, facts: Facts) -> TrackedRun:
@@ -163,8 +130,7 @@ def _restore(trainer: Trainer, folder: RunFolder, facts: Facts, figures: _Figure
     checkpoint = folder.checkpoints.last()
     if checkpoint is not None:
         trainer.restore(checkpoint)
-    lines = folder.keep_until(trainer.progress.step)
-    figures.learned = [(line["step"], line["loss"]) for line in lines]
+    figures.lines = folder.keep_until(trainer.progress.step)
 
 
 def _quote(trainer: Trainer, wanted: Wanted, screen: Screen) -> None:
@@ -227,32 +193,71 @@ class _Figures:
 
     def __init__(self, folder: RunFolder) -> None:
         self.progress: Progress | None = None
+        self.lines: list[dict[str, Any]] = []
+        self.shown: str | None = None
+        """The figure that people watch beside the loss."""
         self.trackers: Trackers | None = None
-        self.learned: list[tuple[int, float]] = []
         self._folder = folder
 
+    @property
+    def learned(self) -> list[tuple[int, float]]:
+        return self.points("loss")
+
+    def points(self, name: str) -> list[tuple[int, float]]:
+        """(update, figure), of the updates that have it."""
+        return [(line["step"], line[name]) for line in self.lines if name in line]
+
+    def changes(self) -> Iterator[tuple[str, float, float]]:
+        """Of rewards: name, first value, last value."""
+        for name in self.lines[-1]:
+            points = self.points(name) if name.startswith("reward") else []
+            if points:
+                yield name, points[0][1], points[-1][1]
+
     def tell(self, update: Update) -> None:
-        self.learned.append((update.step, update.loss))
-        values = {key: value for key, value in asdict(update).items() if value is not None}
-        self._folder.add(values)
+        from fairway.tune.run_folder import SAMPLES
+
+        values = asdict(update)
+        figures, held_out = values.pop("figures"), values.pop("held_out")
+        for sample in values.pop("samples"):
+            self._folder.add({"step": update.step, **sample}, SAMPLES)
+        values |= figures | {f"held_out_{name}": value for name, value in held_out.items()}
+        self.lines.append({key: value for key, value in values.items() if value is not None})
+        self._folder.add(self.lines[-1])
         if self.trackers is not None:
-            self.trackers.log(update.step, {key: value for key, value in values.items() if key not in PLACES})
+            logged = {key: value for key, value in self.lines[-1].items() if key not in PLACES}
+            self.trackers.log(update.step, logged)
         if self.progress is not None:
-            speed = update.num_tokens / update.seconds
-            what = f"loss {update.loss:.3f}, {speed:,.0f} tokens/s"
+            what = f"loss {update.loss:.3f}, {update.num_tokens / update.seconds:,.0f} tokens/s"
+            if self.shown in figures:
+                what += f", {self.shown} {figures[self.shown]:.3f}"
             self.progress(update.step, update.num_steps, what)
 
-    def draw(self, held_out: list[tuple[int, float]]) -> None:
-        from fairway.formats.atomic import atomic_file
-        from fairway.report.loss_chart import loss_chart
+    def tell_trl(self, values: Mapping[str, Any]) -> None:
+        """A line of TRL's own log."""
+        self.lines.append(dict(values))
+        self._folder.add(values)
+        if self.progress is not None:
+            self.progress(values["step"], values["num_steps"], f"loss {values['loss']:.3f}")
 
-        with atomic_file(self._folder.path / "loss.svg") as file:
-            file.write(loss_chart(self.learned, held_out).encode("utf-8"))
+    def draw(self, held_out: list[tuple[int, float]]) -> None:
+        from fairway.report.loss_chart import figure_chart, loss_chart
+
+        self._write("loss.svg", loss_chart(self.learned, held_out))
+        if self.shown is not None:
+            shown, measured = self.points(self.shown), self.points(f"held_out_{self.shown}")
+            self._write("rewards.svg", figure_chart(self.shown, shown, measured))
+
+    def _write(self, name: str, chart: str) -> None:
+        from fairway.formats.atomic import atomic_file
+
+        with atomic_file(self._folder.path / name) as file:
+            file.write(chart.encode("utf-8"))
 
 
 def _publish(
     folder: Path,
-    prepared: _Prepared,
+    prepared: Prepared,
     tensors: Mapping[str, Any],
     made: tuple[LoraLayers | None, Mapping[str, str]],
     screen: Screen,
@@ -273,13 +278,17 @@ def _tell(wanted: Wanted, path: Path, trainer: Trainer, figures: _Figures) -> No
     if wanted.as_json:
         result = {"result": str(path), "num_updates": state.step, "loss": figures.learned[-1][1],
                   "held_out": state.held_out, "stopped_early": state.is_over,
-                  "num_tokens": state.num_tokens, "seconds": state.seconds}  # fmt: skip
+                  "num_tokens": state.num_tokens, "seconds": state.seconds,
+                  "first": figures.lines[0], "last": figures.lines[-1]}  # fmt: skip
         click.echo(json.dumps(result, indent=1))
         return
     click.echo(f"{path}")
     click.echo(f"  {state.step:,} updates, {state.num_tokens / max(state.seconds, 1e-9):,.0f} tokens/s")
     if before is not None and after is not None:
-        click.echo(f"  held-out loss {before[1]:.3f} before, {after[1]:.3f} after")
+        name = trainer.objective.held_out_name
+        click.echo(f"  held-out {name} {before[1]:.3f} before, {after[1]:.3f} after")
+    for name, first, last in figures.changes():
+        click.echo(f"  {name} {first:.3f} in the first update, {last:.3f} in the last")
     if state.is_over:
         click.echo(f"  stopped early; kept update {state.best_step:,}, held-out loss {state.best_loss:.3f}")
     if trainer.job.lora is not None:

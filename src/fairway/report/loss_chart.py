@@ -1,4 +1,4 @@
-"""A loss curve as an SVG file that stands alone: the loss of every update, and the held-out losses."""
+"""A curve of a training run as an SVG file that stands alone: of every update, and of held-out examples."""
 
 from __future__ import annotations
 
@@ -19,30 +19,36 @@ Points = Sequence[tuple[int, float]]
 
 def loss_chart(learned: Points, held_out: Points) -> str:
     """Points are (update, loss)."""
-    every = [*learned, *held_out]
-    high = max(loss for _, loss in every) * 1.05 or 1.0
-    last = max(step for step, _ in every) or 1
+    return figure_chart("loss", learned, held_out)
+
+
+def figure_chart(name: str, learned: Points, held_out: Points) -> str:
+    """Points are (update, value of the figure `name`)."""
+    values = [value for _, value in (*learned, *held_out)]
+    low, high = min(0.0, *values, 0.0) * 1.05, max(0.0, *values, 0.0) * 1.05
+    high = high if high > low else low + 1.0
+    last = max(step for step, _ in (*learned, *held_out)) or 1
 
     def place(point: tuple[int, float]) -> tuple[float, float]:
-        step, loss = point
+        step, value = point
         x = LEFT + step / last * (WIDTH - LEFT - RIGHT)
-        return x, HEIGHT - BOTTOM - loss / high * (HEIGHT - TOP - BOTTOM)
+        return x, HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
     marks = [
-        el("circle", el("title", f"update {step:,}: {loss:.4f}"), cx=f"{x:.1f}", cy=f"{y:.1f}", r=3)
-        for (step, loss), (x, y) in zip(held_out, map(place, held_out), strict=True)
+        el("circle", el("title", f"update {step:,}: {value:.4f}"), cx=f"{x:.1f}", cy=f"{y:.1f}", r=3)
+        for (step, value), (x, y) in zip(held_out, map(place, held_out), strict=True)
     ]
     drawn = [
-        _grid(high),
+        _grid(low, high),
         _line([place(each) for each in _thinned(learned)], "learned"),
         _line([place(each) for each in held_out], "held-out"),
         marks,
         _text(LEFT, HEIGHT - 14, "update 0", "start"),
         _text(WIDTH - RIGHT, HEIGHT - 14, f"{last:,}", "end"),
-        _text(LEFT, 20, _title(learned, held_out), "start"),
+        _text(LEFT, 20, _title(name, learned, held_out), "start"),
     ]
     view = {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "xmlns": "http://www.w3.org/2000/svg"}
-    return el("svg", el("title", "Loss"), el("style", Html(STYLE)), *drawn, **view) + "\n"
+    return el("svg", el("title", name.capitalize()), el("style", Html(STYLE)), *drawn, **view) + "\n"
 
 
 def _thinned(points: Points) -> Points:
@@ -52,19 +58,19 @@ def _thinned(points: Points) -> Points:
     return [(group[-1][0], sum(loss for _, loss in group) / len(group)) for group in groups]
 
 
-def _title(learned: Points, held_out: Points) -> str:
-    text = f"loss of the updates (thin), last {learned[-1][1]:.3f}" if learned else "no updates"
+def _title(name: str, learned: Points, held_out: Points) -> str:
+    text = f"{name} of the updates (thin), last {learned[-1][1]:.3f}" if learned else "no updates"
     if held_out:
-        text += f"; held-out loss (thick), {held_out[0][1]:.3f} before, {held_out[-1][1]:.3f} after"
+        text += f"; held-out {name} (thick), {held_out[0][1]:.3f} before, {held_out[-1][1]:.3f} after"
     return text
 
 
-def _grid(high: float) -> list[Child]:
+def _grid(low: float, high: float) -> list[Child]:
     drawn: list[Child] = []
     for quarter in range(5):
         y = HEIGHT - BOTTOM - quarter / 4 * (HEIGHT - TOP - BOTTOM)
         drawn.append(el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{y:.1f}", y2=f"{y:.1f}", class_="grid"))
-        drawn.append(_text(LEFT - 8, y + 4, f"{high * quarter / 4:.2f}", "end"))
+        drawn.append(_text(LEFT - 8, y + 4, f"{low + (high - low) * quarter / 4:.2f}", "end"))
     return drawn
 
 

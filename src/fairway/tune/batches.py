@@ -33,10 +33,14 @@ class Batches:
             self.epoch_ends.append(end)
         self.num_steps = end if recipe.max_steps is None else recipe.max_steps
 
+    def is_first(self, step: int) -> bool:
+        """Whether an update is the first of the `num_iterations` that see its examples."""
+        return (step - self._start(step)) % self._recipe.num_iterations == 0
+
     def at(self, step: int) -> list[list[int]]:
         """The batches of one update, each a list of examples that are computed at once."""
-        epoch = next(at for at, end in enumerate(self.epoch_ends) if step < end)
-        inside = step - (self.epoch_ends[epoch - 1] if epoch else 0)
+        epoch = self._epoch(step)
+        inside = (step - self._start(step)) // self._recipe.num_iterations
         size = self._recipe.per_device_train_batch_size
         per_step = size * self._recipe.gradient_accumulation_steps
         rows = self._rows(epoch)[inside * per_step : (inside + 1) * per_step]
@@ -51,9 +55,17 @@ class Batches:
         start = self.epoch_ends[epoch - 1] if epoch else 0
         return epoch + (step - start) / max(1, self._num_steps(epoch))
 
+    def _epoch(self, step: int) -> int:
+        return next(at for at, end in enumerate(self.epoch_ends) if step < end)
+
+    def _start(self, step: int) -> int:
+        """The first update of its epoch."""
+        epoch = self._epoch(step)
+        return self.epoch_ends[epoch - 1] if epoch else 0
+
     def _num_steps(self, epoch: int) -> int:
         per_step = self._recipe.per_device_train_batch_size * self._recipe.gradient_accumulation_steps
-        return -(-len(self._rows(epoch)) // per_step)
+        return -(-len(self._rows(epoch)) // per_step) * self._recipe.num_iterations
 
     def _rows_of(self, epoch: int) -> list[list[int]]:
         """Examples, or packs of them, in the order of the epoch."""

@@ -16,7 +16,7 @@ import numpy as np
 from fairway.registry.progress import Progress
 from fairway.tune.dataset import Dataset
 from fairway.tune.duplicates import RowDigests
-from fairway.tune.encode import STRADDLES, Encoded, Encoder, Example, fitted
+from fairway.tune.encode import PROMPT, STRADDLES, Encoded, Encoder, Example, fitted
 from fairway.tune.findings import Findings, Group, count_of
 from fairway.tune.render import END_ADDED, UNPROMPTED
 from fairway.tune.row_checks import RowChecks
@@ -251,6 +251,8 @@ def _problems(example: Example, encoder: Encoder) -> Iterator[tuple[str, str]]:
     for name in UNKNOWN:
         if num_unknown := int((example.ids == encoder.tokenizer.token_id(name)).sum()):
             yield "unknown-token", f"{num_unknown:,} of {len(example):,} tokens are {name}"
+    if example.part == PROMPT:
+        return
     if not example.num_learned:
         yield "nothing-learned", "no token is learned"
     elif not example.num_cut and (run := _unended(example, encoder.end_ids)) is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 CHUNK_BYTES = 32 << 20
 """float32 logits that exist at once."""
@@ -31,11 +32,28 @@ def chunked_loss(head: Head, hidden: Tensor, labels: Tensor, trained: Sequence[T
     return loss
 
 
-def _chunks(head: Head, hidden: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+def per_row(head: Head, values: Callable[..., Tensor], hidden: Tensor, *targets: Tensor) -> Tensor:
+    """`values(head(hidden), *targets)`, a number per row, where each row's gradient may have its own weight.
+
+    hidden [rows, width] and targets [rows, ...]; the logits of a chunk are made again for its gradient.
+    """
+
+    def made(hidden: Tensor, *targets: Tensor) -> Tensor:
+        return values(head(hidden), *targets)
+
+    chunks = _chunks(head, hidden, *targets)
+    if not torch.is_grad_enabled():
+        return torch.cat([made(*each) for each in chunks])
+    return torch.cat(
+        [checkpoint(made, *each, use_reentrant=False, preserve_rng_state=False) for each in chunks]
+    )
+
+
+def _chunks(head: Head, hidden: Tensor, *targets: Tensor) -> list[tuple[Tensor, ...]]:
     with torch.no_grad():
         vocabulary = head(hidden[:1]).shape[-1]
     rows = max(1, CHUNK_BYTES // (4 * vocabulary))
-    return list(zip(hidden.split(rows), labels.split(rows), strict=True))
+    return list(zip(*(each.split(rows) for each in (hidden, *targets)), strict=True))
 
 
 def _loss(head: Head, hidden: Tensor, labels: Tensor) -> Tensor:

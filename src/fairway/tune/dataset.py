@@ -8,7 +8,7 @@ from fairway.errors import FormatError
 from fairway.registry.progress import Progress
 from fairway.tune.records import Records, open_records
 from fairway.tune.rows import Row, RowError
-from fairway.tune.shapes import Shape, row_of, shape_of
+from fairway.tune.shapes import Record, Shape, row_of, shape_of
 
 LOOKED_AT = 100
 """Rows in which one that can be read is sought, to tell the shape."""
@@ -32,6 +32,10 @@ class Dataset:
             return row_of(self.shape, self._records.record(index))
         except RowError as error:
             raise self.placed(index, error) from None
+
+    def record(self, index: int) -> Record:
+        """The row as it is written."""
+        return self._records.record(index)
 
     def placed(self, index: int, error: FormatError) -> RowError:
         """The same error, saying where."""

@@ -25,6 +25,7 @@ from fairway.tune.rows import (
     ChatRow,
     Messages,
     PreferenceRow,
+    PromptRow,
     Row,
     RowError,
     TextRow,
@@ -41,7 +42,7 @@ class Example:
     """One sequence of tokens."""
 
     part: str
-    """"" or "chosen", "rejected"; "message 3" where one turn had to become an example of its own."""
+    """"", "chosen", "rejected" or `PROMPT`; "message 3" where a turn had to become an example of its own."""
     ids: npt.NDArray[np.int32]
     learned: npt.NDArray[np.bool_]
     """Per token."""
@@ -64,6 +65,8 @@ class Example:
 
 
 STRADDLES = "straddles"
+PROMPT = "prompt"
+"""The part of an example that is a prompt alone."""
 Parts: TypeAlias = "list[tuple[str, Rendered]]"
 Encoded: TypeAlias = "list[Example] | RowError"
 """All examples of one row: [chosen, rejected] of a preference; or why there are none."""
@@ -125,6 +128,8 @@ class Encoder:
         elif isinstance(row, PreferenceRow):
             yield "chosen", self._completion(row.prompt, row.chosen, row.tools)
             yield "rejected", self._completion(row.prompt, row.rejected, row.tools)
+        elif isinstance(row, PromptRow):
+            yield PROMPT, self._prompt(row)
         else:
             yield "", self._completion(row.prompt, row.completion, row.tools)
 
@@ -141,6 +146,13 @@ class Encoder:
             for each in texts:
                 is_alone = each.turn is None or len(texts) == 1
                 yield ("" if is_alone else f"message {(each.turn or 0) + 1}"), each
+
+    def _prompt(self, row: PromptRow) -> Rendered:
+        if not self.settings.raw:
+            return self._renderer.prompt(row.prompt, row.tools)
+        if len(row.prompt) != 1:
+            raise RowError("shape", "without the chat template a prompt is one text.")
+        return Rendered(row.prompt[0].content, ())
 
     def _completion(self, prompt: Messages, answer: Messages, tools: Tools) -> Rendered:
         """Only the last answer can differ in its prompt, so there is one text."""
@@ -166,6 +178,7 @@ class Encoder:
         ids, notes = located.ids, rendered.notes | ({STRADDLES} if straddles else set())
         if is_text or self.settings.raw:
             before, after = self._around(ids)
+            after = [] if part == PROMPT else after
             learned = np.concatenate([[False] * len(before), learned, [True] * len(after)]).astype(np.bool_)
             ids = [*before, *ids, *after]
         return Example(part, np.array(ids, np.int32), learned, frozenset(notes))

@@ -42,6 +42,7 @@ KINDS: dict[str, tuple[Level, str]] = {
     "turn-order": ("warning", "turns in an unusual order"),
     "duplicate": ("warning", "the same as an earlier row"),
     "near-duplicate": ("warning", "the same as an earlier row but for case, spaces and punctuation"),
+    "unanswered": ("warning", "a prompt without an answer, which only --objective grpo learns from"),
     "same-answers": ("warning", "the preferred answer is the rejected one"),
     "control-token": ("warning", "a control token of the model, spelled out in the text"),
     "unknown-token": ("warning", "characters that the model's vocabulary lacks"),

@@ -6,6 +6,9 @@ The rule: whatever is wrong with a row is said before a weight is read.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -18,26 +21,26 @@ from fairway.tune.dataset import Dataset
 from fairway.tune.encode import Encoder, Example, fitted
 from fairway.tune.forward_names import recorded
 from fairway.tune.initial_weights import STD, begin_anew
+from fairway.tune.job import Job
 from fairway.tune.lora_layers import lora_for
+from fairway.tune.objective_settings import Objective
+from fairway.tune.objectives.table import kind_of
 from fairway.tune.recipe import Recipe
 from fairway.tune.rows import RowError
+from fairway.tune.teacher import load_teacher
 from fairway.tune.torch_decoder import TorchDecoder
 from fairway.tune.torch_weights import load_weights
-from fairway.tune.trainer import Job
 
 CHUNK = 256
 """Rows that are tokenised at once, on all cores."""
-OBJECTIVES = ("text", "chat")
 
 
-def load_examples(data: Dataset, encoder: Encoder, progress: Progress) -> list[Example]:
-    """Every example of a file. Raises the first `RowError`, which names its line."""
-    if data.shape.objective not in OBJECTIVES:
-        raise UnsupportedError(
-            f"{data.path.name} holds {data.shape.name}, and this version learns texts and answers only.",
-            hint="Use rows with one answer each.",
-        )
-    examples: list[Example] = []
+def load_examples(
+    data: Dataset, encoder: Encoder, progress: Progress, objective: Objective | None = None
+) -> list[Any]:
+    """What the objective learns from each row. Raises the first `RowError`, which names its line."""
+    kind = kind_of(objective)
+    examples: list[Any] = []
     for start in range(0, len(data), CHUNK):
         numbers = range(start, min(start + CHUNK, len(data)))
         rows = [data.row(index) for index in numbers]
@@ -45,26 +48,32 @@ def load_examples(data: Dataset, encoder: Encoder, progress: Progress) -> list[E
             try:
                 if isinstance(found, RowError):
                     raise found
-                examples += _learnable(fitted(row, found, encoder.settings))
+                fitting = fitted(row, found, encoder.settings)
+                if kind.needs_labels:
+                    _check_learnable(fitting)
+                examples += kind.items(row, fitting, partial(data.record, index))
             except RowError as error:
                 raise data.placed(index, error) from None
         progress(numbers[-1] + 1, len(data), "")
     if not examples:
         raise RowError("empty", f"{data.path.name} holds no example that fits.", hint="Raise --max-length.")
-    return examples
+    return kind.whole(examples)
 
 
-def _learnable(examples: Sequence[Example]) -> Sequence[Example]:
+def _check_learnable(examples: Sequence[Example]) -> None:
     for each in examples:
         if not each.learned[1:].any():
             raise RowError(
                 "nothing-learned", "no token is learned.", hint="See fairway tune MODEL --check DATA."
             )
-    return examples
 
 
 def prepare_job(
-    bundle: Bundle, recipe: Recipe, data: tuple[Sequence[Example], Sequence[Example]], progress: Progress
+    bundle: Bundle,
+    recipe: Recipe,
+    data: tuple[Sequence[Any], Sequence[Any]],
+    progress: Progress,
+    teacher: Bundle | None = None,
 ) -> tuple[Job, Mapping[str, str]]:
     """The job, and each tensor's name in the checkpoint. `data`: examples to learn, and held-out ones."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -88,9 +97,14 @@ def prepare_job(
         loaded.config, loaded.weights, lora, compute=compute, recompute_layers=recipe.gradient_checkpointing
     )
     examples, held_out = data
-    lengths = [len(each) for each in examples]
-    batches = Batches(lengths, recipe, recipe.max_length or loaded.config.max_context)
-    return Job(decoder, trained, lora, recipe, examples, held_out, batches, device), loaded.stored
+    base = TorchDecoder(loaded.config, loaded.weights, compute=compute) if lora is not None else None
+    batched = kind_of(recipe.objective).batched(recipe)
+    context = loaded.config.max_context
+    batches = Batches([len(each) for each in examples], batched, recipe.max_length or context)
+    job = Job(decoder, trained, lora, recipe, examples, held_out, batches, device, bundle, context, base)
+    if teacher is not None:
+        job = replace(job, teacher=load_teacher(teacher, compute, device, progress))
+    return job, loaded.stored
 
 
 def _refuse_rounded(bundle: Bundle) -> None:

@@ -74,6 +74,7 @@ def _steps(origins: Origins) -> tuple[Step, ...]:
     ]
     if facts.held_out is not None and facts.held_out_digest is not None:
         sources.append(Origin(facts.held_out, "held-out data", facts.held_out_digest))
+    sources += [Origin(name, "used in training", digest) for name, digest in facts.also.items()]
     settings = {**asdict(origins.recipe), "num_rows": facts.num_rows, "num_examples": facts.num_examples}
     step = Step(f"tune ({origins.recipe.method})", tuple(sources), settings, {"fairway": __version__}, now())
     return (base.lineage or Lineage()).then(step)

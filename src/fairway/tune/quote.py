@@ -15,7 +15,7 @@ from fairway.models.families import read_config
 from fairway.models.sizes import num_parameters
 from fairway.tune.prepare_job import num_trained
 from fairway.tune.recipe import Recipe
-from fairway.tune.trainer import Job, Trainer
+from fairway.tune.trainer import Trainer
 
 GRADIENT_BYTES, MOMENT_BYTES = 4, 8
 """Of AdamW, per trained parameter."""
@@ -40,11 +40,14 @@ class Quote:
         return self.seconds / 3600 * price_per_hour
 
 
-def check_memory(bundle: Bundle, recipe: Recipe, free_bytes: int) -> None:
+def check_memory(bundle: Bundle, recipe: Recipe, free_bytes: int, teacher: Bundle | None = None) -> None:
     """Raises `DoesNotFit` where the weights, and what AdamW keeps beside them, are more than there is."""
     is_lora = recipe.method == "lora"
     per_parameter = (2 if recipe.bf16 else 4) if is_lora else 4 + GRADIENT_BYTES + MOMENT_BYTES
     needed = per_parameter * num_parameters(read_config(bundle.config, bundle.config_name))
+    if teacher is not None:
+        taught = num_parameters(read_config(teacher.config, teacher.config_name))
+        needed += (2 if recipe.bf16 else 4) * taught
     if needed > free_bytes and not torch.cuda.is_available():
         raise DoesNotFit(
             f"Training {bundle.name} needs {gib(needed)} of memory at least, and {gib(free_bytes)} are free.",
@@ -65,16 +68,10 @@ def measure(trainer: Trainer) -> Quote:
     speed = num_tokens / (time.monotonic() - start)
     for each in job.trained.values():
         each.grad = None
-    total = tokens_of(job)
+    total = trainer.objective.total_tokens(num_tokens)
     memory = peak_bytes() + MOMENT_BYTES * num_trained(job)
     steps = job.batches.num_steps
     return Quote(len(job.examples), steps, total, num_trained(job), speed, total / speed, memory)
-
-
-def tokens_of(job: Job) -> int:
-    """Tokens that all updates see."""
-    per_epoch = sum(len(each) for each in job.examples)
-    return round(per_epoch * job.batches.epoch_at(job.batches.num_steps))
 
 
 def peak_bytes() -> int:

@@ -14,13 +14,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fairway.errors import SettingsError
-from fairway.settings import checked_table, read_table, setting
+from fairway.settings import checked_table, flag_name, read_table, setting
 from fairway.tune.gate_settings import MAX_TOKENS, METRIC, GateSettings
 from fairway.tune.lora_targets import ALL, LoraSettings
+from fairway.tune.objective_settings import (
+    OBJECTIVES,
+    Objective,
+    ObjectiveSettings,
+    check_own,
+)
 from fairway.tune.settings import DataSettings
 from fairway.tune.training_arguments import translated
 
-LORA_RATE, FULL_RATE = 2e-4, 5e-5
+LORA_RATE, FULL_RATE = OBJECTIVES["sft"].lora_rate, OBJECTIVES["sft"].full_rate
 FILE_NAME = "recipe.toml"
 
 
@@ -29,12 +35,21 @@ class Recipe:
     """The default of every field is what most people want; None is explained by its help."""
 
     method: Literal["lora", "full"] = setting("lora", "train an adapter beside the weights, or all weights")
+    objective: Literal["sft", "dpo", "orpo", "kto", "grpo", "distill", "reward"] | None = setting(
+        None, "what is learned; unset: sft for answers and texts, dpo for preferences, kto for judged answers"
+    )
+    backend: Literal["native", "trl"] = setting(
+        "native", "who computes it; trl drives TRL's trainers: sft, dpo and reward (a reward model)"
+    )
     init: Literal["model", "random"] = setting(
         "model",
         "begin with the model's weights, or from scratch with its config and tokenizer (--method full)",
     )
     learning_rate: float | None = setting(
-        None, f"highest step size; unset: {LORA_RATE:g} for lora, {FULL_RATE:g} for full", minimum=0
+        None,
+        f"highest step size; unset: {LORA_RATE:g} for lora and {FULL_RATE:g} for full, "
+        "1e-5 and 1e-6 for objectives that compare answers",
+        minimum=0,
     )
     num_train_epochs: float = setting(3.0, "how often every example is seen", minimum=0)
     max_steps: int | None = setting(None, "stop after so many updates, whatever the epochs", minimum=1)
@@ -71,6 +86,27 @@ class Recipe:
     max_length: int | None = setting(None, "tokens of an example; unset: the model's context", minimum=8)
     too_long: Literal["refuse", "skip", "truncate"] = setting("refuse", "what becomes of longer examples")
     raw: bool = setting(False, "join prompt and completion as they are, without the chat template")
+    beta: float | None = setting(
+        None, "how strongly answers are held to the model's own; unset: 0.1, for grpo 0", minimum=0
+    )
+    loss_type: Literal["sigmoid", "robust", "ipo", "dapo", "grpo"] | None = setting(
+        None, "of dpo: sigmoid, robust, ipo; of grpo: dapo, grpo; unset: the first"
+    )
+    label_smoothing: float = setting(
+        0.0, "share of preferences that are wrong, for loss_type robust", minimum=0, maximum=0.49
+    )
+    desirable_weight: float = setting(1.0, "how much good answers count for kto", minimum=0)
+    undesirable_weight: float = setting(1.0, "how much bad answers count for kto", minimum=0)
+    teacher: str | None = setting(None, "model of the same vocabulary to distill from")
+    alpha: float = setting(0.5, "share of cross entropy beside the teacher's", minimum=0, maximum=1)
+    temperature: float = setting(1.0, "logits are divided by it, to distill and to sample", minimum=0.01)
+    reward: tuple[str, ...] = setting(
+        (), "of grpo, added up: FILE.py:FUNCTION, exact_match, regex:PATTERN, json or length:TOKENS"
+    )
+    num_generations: int = setting(8, "answers to each prompt that grpo compares", minimum=2)
+    max_completion_length: int = setting(512, "tokens of an answer that grpo samples", minimum=1)
+    epsilon: float = setting(0.2, "how far grpo may move a token's probability", minimum=0, maximum=1)
+    num_iterations: int = setting(1, "updates that grpo makes of the same answers", minimum=1)
     gate: bool = setting(False, "score model and result on the held-out data, through the serving engine")
     require: str | None = setting(
         None, "publish only above this bar, like exact_match>=0.8,stops>=0.95,loss<=2; implies gate"
@@ -88,7 +124,21 @@ class Recipe:
     def rate(self) -> float:
         if self.learning_rate is not None:
             return self.learning_rate
-        return LORA_RATE if self.method == "lora" else FULL_RATE
+        return self.of_objective.full_rate if self.method == "full" else self.of_objective.lora_rate
+
+    @property
+    def of_objective(self) -> ObjectiveSettings:
+        return OBJECTIVES[self.objective or "sft"]
+
+    @property
+    def strength(self) -> float:
+        """beta"""
+        return self.of_objective.beta if self.beta is None else self.beta
+
+    @property
+    def loss(self) -> str:
+        """loss_type"""
+        return self.loss_type or self.of_objective.losses[0]
 
     @property
     def lora(self) -> LoraSettings:
@@ -96,7 +146,7 @@ class Recipe:
 
     @property
     def data(self) -> DataSettings:
-        return DataSettings(self.learn, self.max_length, self.too_long, self.raw)
+        return DataSettings(self.of_objective.learn or self.learn, self.max_length, self.too_long, self.raw)
 
     @property
     def gate_settings(self) -> GateSettings | None:
@@ -129,3 +179,48 @@ def read_recipe(path: Path | None, flags: Mapping[str, Any]) -> Recipe:
             "init random begins from scratch: an adapter on nothing.", hint="Say --method full."
         )
     return recipe
+
+
+def with_objective(recipe: Recipe, objective: Objective) -> Recipe:
+    """The recipe for one objective. Raises `SettingsError` for settings that mean nothing to it."""
+    defaults = Recipe()
+    check_own(
+        objective,
+        [name for name, value in dataclasses.asdict(recipe).items() if value != getattr(defaults, name)],
+    )
+    made = dataclasses.replace(recipe, objective=objective)
+    if made.backend not in made.of_objective.backends:
+        raise SettingsError(
+            f"{objective} is not computed by --backend {made.backend}.",
+            hint=f"Use --backend {' or '.join(made.of_objective.backends)}.",
+        )
+    losses = made.of_objective.losses
+    if made.loss_type is not None and made.loss_type not in losses:
+        raise SettingsError(
+            f"loss_type {made.loss_type} is not of {objective}.", hint=f"There are: {', '.join(losses)}."
+        )
+    if made.label_smoothing and made.loss != "robust":
+        raise SettingsError(
+            "label_smoothing has no meaning without loss_type robust.", hint="Add --loss-type robust."
+        )
+    for name, missing in made.of_objective.required.items():
+        if not getattr(made, name):
+            raise SettingsError(f"{missing}.", hint=f"Name one with {flag_name(name)}.")
+    methods = made.of_objective.methods
+    if methods is not None and made.method not in methods:
+        raise SettingsError(
+            f"{objective} samples from the model while it learns, which --method {made.method} cannot do.",
+            hint=f"Use --method {' or '.join(methods)}.",
+        )
+    if "num_generations" in made.of_objective.own:
+        _check_groups(made)
+    return made
+
+
+def _check_groups(recipe: Recipe) -> None:
+    answers = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
+    if answers % recipe.num_generations:
+        raise SettingsError(
+            f"An update has {answers} answers, which groups of {recipe.num_generations} do not fill.",
+            hint="Make per_device_train_batch_size * gradient_accumulation_steps a multiple of them.",
+        )

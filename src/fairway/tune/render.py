@@ -70,6 +70,13 @@ class Renderer:
         require_shown(prepared, tools, text)
         return Rendered(text, ((0, len(text)),))
 
+    def prompt(self, messages: Messages, tools: Tools) -> Rendered:
+        """What the server would send for these messages; nothing of it is learned."""
+        prepared = self._prepared(messages)
+        text = self._render(prepared, tools, prompt=True)
+        require_shown(prepared, tools, text)
+        return Rendered(text, ())
+
     def answers(self, messages: Messages, tools: Tools, learned: Collection[int]) -> list[Rendered]:
         """`learned`: which messages. One text, or several where the template rewrites earlier turns.
 

@@ -6,7 +6,16 @@ import re
 from collections.abc import Iterator
 
 from fairway.text.tokenizer import Tokenizer
-from fairway.tune.rows import ASSISTANT, Message, Messages, PreferenceRow, Row, TextRow, conversation
+from fairway.tune.rows import (
+    ASSISTANT,
+    Message,
+    Messages,
+    PreferenceRow,
+    PromptRow,
+    Row,
+    TextRow,
+    conversation,
+)
 
 PLACEHOLDER = re.compile(r"\{\{ *[A-Za-z_]\w* *\}\}")
 ALONE = ("user", ASSISTANT)
@@ -26,7 +35,10 @@ class RowChecks:
         if isinstance(row, TextRow):
             return
         messages = conversation(row)
-        yield from order_problems(messages)
+        if isinstance(row, PromptRow):
+            yield "unanswered", ""
+        else:
+            yield from order_problems(messages)
         yield from self._text_problems(messages)
         if isinstance(row, PreferenceRow) and row.chosen == row.rejected:
             yield "same-answers", "chosen and rejected are the same"

@@ -1,4 +1,5 @@
-"""What one example is, whatever file and shape it came from: text, a chat, a preference, or a judged answer.
+"""What one example is, whatever file and shape it came from: text, a chat, a preference, a judged answer,
+or a prompt.
 
 Messages are spelled as chat templates want them and as the server hands them over, so that what is
 trained is what will be served. Nothing here knows files or tokens.
@@ -78,7 +79,15 @@ class KtoRow:
     tools: Tools = None
 
 
-Row: TypeAlias = TextRow | ChatRow | PreferenceRow | KtoRow
+@dataclass(frozen=True)
+class PromptRow:
+    """A prompt that the model answers itself while it learns."""
+
+    prompt: Messages
+    tools: Tools = None
+
+
+Row: TypeAlias = TextRow | ChatRow | PreferenceRow | KtoRow | PromptRow
 
 
 def conversation(row: Row) -> Messages:
@@ -87,4 +96,6 @@ def conversation(row: Row) -> Messages:
         return ()
     if isinstance(row, ChatRow):
         return row.messages
+    if isinstance(row, PromptRow):
+        return row.prompt
     return row.prompt + (row.chosen if isinstance(row, PreferenceRow) else row.completion)

@@ -1,6 +1,6 @@
 """A run's folder: recipe as run, what it was made from, a line of figures per update, and the result.
 
-    recipe.toml  run.json  metrics.jsonl  checkpoints/  loss.svg  adapter/ or model/
+    recipe.toml  run.json  metrics.jsonl  completions.jsonl  checkpoints/  loss.svg  adapter/ or model/
 
 The rule: what is there suffices to run it again, and a folder holds one run.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from fairway.formats.json_text import read_object
 from fairway.tune.checkpoints import Checkpoints
 from fairway.tune.recipe import FILE_NAME, Recipe, read_recipe
 
-FACTS, METRICS = "run.json", "metrics.jsonl"
+FACTS, METRICS, SAMPLES = "run.json", "metrics.jsonl", "completions.jsonl"
 PIECE_BYTES = 1 << 20
 
 
@@ -37,6 +37,8 @@ class Facts:
     num_rows: int
     num_examples: int
     num_tokens: int
+    also: Mapping[str, str] = field(default_factory=dict)
+    """What else it is made from, like a teacher: name -> digest."""
 
 
 class RunFolder:
@@ -89,17 +91,28 @@ class RunFolder:
                     f"{self.path} was begun with another {name}, or {begun.get(name)} has changed since.",
                     hint="Name the same model and files, or begin another run.",
                 )
+        for name in facts.also:
+            if begun.get("also", {}).get(name) != facts.also[name]:
+                raise UsageError(
+                    f"{name} has changed since {self.path} was begun.", hint="Begin another run."
+                )
 
     def keep_until(self, step: int) -> list[dict[str, Any]]:
         """Drops figures of updates after a checkpoint, which come again; those that stay."""
-        path = self.path / METRICS
+        if (self.path / SAMPLES).is_file():
+            self._keep_until(SAMPLES, step)
+        return [json.loads(line) for line in self._keep_until(METRICS, step)]
+
+    def _keep_until(self, name: str, step: int) -> list[str]:
+        path = self.path / name
         lines = path.read_text("utf-8").splitlines() if path.is_file() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        self._write(METRICS, "".join(f"{line}\n" for line in kept))
-        return [json.loads(line) for line in kept]
+        self._write(name, "".join(f"{line}\n" for line in kept))
+        return kept
 
-    def add(self, values: Mapping[str, Any]) -> None:
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+    def add(self, values: Mapping[str, Any], name: str = METRICS) -> None:
+        """A line of figures, or of what the model wrote."""
+        with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
     def _write(self, name: str, text: str) -> None:

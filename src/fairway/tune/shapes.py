@@ -19,6 +19,7 @@ from fairway.tune.rows import (
     Message,
     Messages,
     PreferenceRow,
+    PromptRow,
     Row,
     RowError,
     TextRow,
@@ -37,7 +38,7 @@ class Shape:
 
     name: str
     objective: str
-    """"text", "chat", "preference" or "kto": the type of its rows."""
+    """"text", "chat", "preference", "kto" or "prompt": the type of its rows."""
     keys: tuple[str, ...]
     """A row with all of these has this shape."""
     row: Callable[[Record], Row]
@@ -110,6 +111,10 @@ def _whole_preference(chosen: str, rejected: str) -> Callable[[Record], Row]:
     return row
 
 
+def _asked(record: Record) -> Row:
+    return PromptRow(_prompt(record, "prompt"), tools_of(record.get("tools")))
+
+
 def _judged(record: Record) -> Row:
     label = _label(record["label"])
     return KtoRow(
@@ -146,6 +151,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape("prompt and response", "chat", ("prompt", "response"), _pair("prompt", "response")),
     Shape("question and answer", "chat", ("question", "answer"), _pair("question", "answer")),
     Shape("plain text", "text", ("text",), _text),
+    Shape("prompts without answers", "prompt", ("prompt",), _asked),
 )  # fmt: skip
 
 

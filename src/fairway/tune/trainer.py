@@ -7,26 +7,25 @@ killed anywhere ends in the same bits.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fairway.errors import FairwayError
+from fairway.registry.progress import Progress
 from fairway.tensors import F32
-from fairway.tune.batches import Batches
 from fairway.tune.checkpoints import Checkpoint, Checkpoints, Progressed
-from fairway.tune.encode import Example
-from fairway.tune.lora_layers import LoraLayers
-from fairway.tune.packing import join
-from fairway.tune.recipe import Recipe
+from fairway.tune.job import Job
+from fairway.tune.objectives.objective import Measured
+from fairway.tune.objectives.table import kind_of
 from fairway.tune.schedule import rate_at
-from fairway.tune.torch_decoder import Tokens, TorchDecoder, tokens_of
 
-MEASURED_AT_ONCE = 2048
-"""Tokens of held-out examples that are computed at once."""
+OBJECTIVE = "objective/"
+"""Names of what a checkpoint holds for the objective."""
 
 
 class Interrupted(FairwayError):
@@ -47,21 +46,21 @@ class Update:
     num_tokens: int
     seconds: float
     epoch: float
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What the objective tells beside the loss, by TRL's names."""
     held_out_loss: float | None = None
+    held_out: Mapping[str, float] = field(default_factory=dict)
+    """The objective's figures of the held-out examples."""
+    samples: Sequence[Mapping[str, Any]] = ()
+    """What the model wrote, where it learns from its own answers."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """Everything that training needs. `trained` are leaves by the names that they are saved under."""
+class Means:
+    """Of several batches."""
 
-    decoder: TorchDecoder
-    trained: Mapping[str, Tensor]
-    lora: LoraLayers | None
-    recipe: Recipe
-    examples: Sequence[Example]
-    held_out: Sequence[Example]
-    batches: Batches
-    device: torch.device
+    loss: float
+    figures: Mapping[str, float]
 
 
 class Trainer:
@@ -75,7 +74,9 @@ class Trainer:
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.job, self.checkpoints, self._tell, self._should_stop = job, checkpoints, tell, should_stop
+        self.objective = kind_of(job.recipe.objective).make(job)
         self.progress = Progressed()
+        self.is_begun = False
         self._best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
         self._optimizer = _optimizer(job)
@@ -87,6 +88,11 @@ class Trainer:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes on where a checkpoint ends."""
         self.progress = checkpoint.progress
+        tensors = checkpoint.tensors
+        self.objective.restore(
+            {name.removeprefix(OBJECTIVE): tensors[name] for name in tensors if name.startswith(OBJECTIVE)}
+        )
+        self.is_begun = True
         for name, tensor in self.job.trained.items():
             _fill(tensor, checkpoint.tensors[f"trained/{name}"])
             if f"best/{name}" in checkpoint.tensors:
@@ -98,18 +104,29 @@ class Trainer:
                     _fill(values.detach(), checkpoint.tensors[f"{key}/{name}"])
                 self._optimizer.state[tensor] = {**state, "step": torch.tensor(float(self.progress.step))}
 
+    def begin(self, progress: Progress) -> None:
+        """Once before the first update; a run that goes on has done it."""
+        if not self.is_begun:
+            self.job.train(False)
+            with torch.no_grad():
+                self.objective.begin(progress)
+        self.is_begun = True
+
     def run(self) -> dict[str, Tensor]:
         """The trained tensors at the end: of the best measurement, where training stops early.
 
         Raises `Interrupted` after writing a checkpoint.
         """
+        self.begin(_unseen)
         self._saved_at = time.monotonic()
         if self.progress.step == 0 and not self.progress.held_out:
             self._measure()
         while not self.is_over:
             update = self.update()
-            loss = self._measure() if self._measurement_is_due() else None
-            self._tell(replace(update, held_out_loss=loss))
+            found = self._measure() if self._measurement_is_due() else None
+            if found is not None:
+                update = replace(update, held_out_loss=found.loss, held_out=found.figures)
+            self._tell(replace(update, samples=self.objective.samples()))
             stopped = self._should_stop()
             if stopped or self._save_is_due():
                 self.save()
@@ -123,13 +140,14 @@ class Trainer:
         rate = rate_at(job.recipe, step, job.batches.num_steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        loss, num_tokens = self.gradients(step)
+        means, num_tokens = self.gradients(step)
         norm = torch.nn.utils.clip_grad_norm_(
             list(job.trained.values()), job.recipe.max_grad_norm or float("inf")
         )
-        if not np.isfinite(loss):
+        if not np.isfinite(means.loss):
             raise FairwayError(
-                f"The loss of update {step + 1} is {loss}.", hint="Lower learning_rate, or leave bf16 out."
+                f"The loss of update {step + 1} is {means.loss}.",
+                hint="Lower learning_rate, or leave bf16 out.",
             )
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
@@ -138,32 +156,41 @@ class Trainer:
         seconds = time.monotonic() - start
         self.progress.seconds += seconds
         epoch = job.batches.epoch_at(step + 1)
-        return Update(step + 1, job.batches.num_steps, loss, rate, float(norm), num_tokens, seconds, epoch)
+        steps = job.batches.num_steps
+        done = Update(step + 1, steps, means.loss, rate, float(norm), num_tokens, seconds, epoch)
+        return replace(done, figures=means.figures)
 
-    def gradients(self, step: int) -> tuple[float, int]:
-        """Adds one update's gradients to the trained tensors; its mean loss per label, and its tokens."""
-        job = self.job
-        batches = [self._tokens([job.examples[each] for each in one]) for one in job.batches.at(step)]
-        num_labels = max(1, sum(len(each.labels) for each in batches))
-        _train(job.lora, True)
-        total = 0.0
-        for at, tokens in enumerate(batches):
-            torch.manual_seed(_seed(job.recipe.seed, step, at))
-            loss = job.decoder.loss(tokens) / num_labels
-            loss.backward()
-            total += loss.item()
-        return total, sum(len(each.ids) for each in batches)
+    def gradients(self, step: int) -> tuple[Means, int]:
+        """Adds one update's gradients to the trained tensors; its means, and its tokens."""
+        objective = self.objective
+        batches = objective.batches(step)
+        weight = max(1.0, sum(each.weight for each in batches))
+        self.job.train(True)
+        found = []
+        for at, batch in enumerate(batches):
+            torch.manual_seed(_seed(self.job.recipe.seed, step, at))
+            measured = objective.measured(batch)
+            (measured.loss / weight).backward()
+            found.append(replace(measured, loss=measured.loss.detach()))
+        return self._means(found, weight), sum(each.num_tokens for each in batches)
 
-    def held_out_loss(self) -> float:
-        """Mean cross entropy per label of the held-out examples."""
-        _train(self.job.lora, False)
-        total, num_labels = 0.0, 0
+    def held_out(self) -> Means:
+        """Of the held-out examples, with the weights as they are."""
+        self.job.train(False)
         with torch.no_grad():
-            for group in _groups(self.job.held_out):
-                tokens = self._tokens(group)
-                total += self.job.decoder.loss(tokens).item()
-                num_labels += len(tokens.labels)
-        return total / max(1, num_labels)
+            batches = self.objective.held_out()
+            found = [self.objective.judged(each) for each in batches]
+        return self._means(found, max(1.0, sum(each.weight for each in batches)))
+
+    def _means(self, found: Iterable[Measured], weight: float) -> Means:
+        loss, sums = 0.0, dict[str, tuple[float, float]]()
+        for each in found:
+            loss += each.loss.item() / weight
+            for name, (value, count) in each.figures.items():
+                total, counted = sums.get(name, (0.0, 0.0))
+                sums[name] = total + value, counted + count
+        means = {name: total / counted for name, (total, counted) in sums.items() if counted}
+        return Means(loss, self.objective.summary(means))
 
     def save(self) -> None:
         """A checkpoint of now."""
@@ -174,31 +201,30 @@ class Trainer:
                 if key in self._optimizer.state[tensor]:
                     tensors[f"{key}/{name}"] = _values(self._optimizer.state[tensor][key])
         tensors |= {f"best/{name}": _values(tensor) for name, tensor in self._best.items()}
+        tensors |= {f"{OBJECTIVE}{name}": values for name, values in self.objective.state().items()}
         self.checkpoints.save(Checkpoint(self.progress, tensors))
         self._saved_at = time.monotonic()
-
-    def _tokens(self, examples: Sequence[Example]) -> Tokens:
-        return tokens_of(join(examples), self.job.device)
 
     def _measurement_is_due(self) -> bool:
         step, every = self.progress.step, self.job.recipe.eval_steps
         at_end = step == self.job.batches.num_steps
         return at_end or (step in self.job.batches.epoch_ends if every is None else step % every == 0)
 
-    def _measure(self) -> float | None:
+    def _measure(self) -> Means | None:
         if not self.job.held_out:
             return None
-        loss, state, patience = self.held_out_loss(), self.progress, self.job.recipe.early_stopping_patience
+        found, state, patience = self.held_out(), self.progress, self.job.recipe.early_stopping_patience
+        loss = found.loss
         state.held_out.append((state.step, loss))
         if patience is None:
-            return loss
+            return found
         if state.best_loss is None or loss < state.best_loss:
             state.best_loss, state.best_step, state.num_worse = loss, state.step, 0
             self._best = {name: tensor.detach().clone() for name, tensor in self.job.trained.items()}
         else:
             state.num_worse += 1
             state.is_over = state.num_worse >= patience
-        return loss
+        return found
 
     def _save_is_due(self) -> bool:
         recipe = self.job.recipe
@@ -219,22 +245,8 @@ def _optimizer(job: Job) -> torch.optim.Optimizer:
     return torch.optim.AdamW(used, recipe.rate, betas, recipe.adam_epsilon, fused=True)
 
 
-def _groups(examples: Sequence[Example]) -> list[list[Example]]:
-    """Examples of like length together, as many as are computed at once."""
-    groups: list[list[Example]] = []
-    room = 0
-    for each in sorted(examples, key=len):
-        if len(each) > room:
-            groups.append([])
-            room = max(MEASURED_AT_ONCE, len(each))
-        groups[-1].append(each)
-        room -= len(each)
-    return groups
-
-
-def _train(lora: LoraLayers | None, is_training: bool) -> None:
-    if lora is not None:
-        lora.is_training = is_training
+def _unseen(done: int, total: int, what: str) -> None:
+    """For a beginning that nobody watches."""
 
 
 def _seed(seed: int, step: int, batch: int) -> int:

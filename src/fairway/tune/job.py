@@ -1,0 +1,42 @@
+"""Everything that training needs, made once by `prepare_job`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fairway.formats.bundle import Bundle
+from fairway.tune.batches import Batches
+from fairway.tune.lora_layers import LoraLayers
+from fairway.tune.recipe import Recipe
+from fairway.tune.torch_decoder import TorchDecoder
+
+
+@dataclass(frozen=True)
+class Job:
+    """`trained` are leaves by the names that they are saved under."""
+
+    decoder: TorchDecoder
+    trained: Mapping[str, Tensor]
+    lora: LoraLayers | None
+    recipe: Recipe
+    examples: Sequence[Any]
+    """What the objective made of each row, an `encode.Example` or several; its length is in tokens."""
+    held_out: Sequence[Any]
+    batches: Batches
+    device: torch.device
+    bundle: Bundle
+    max_context: int
+    base: TorchDecoder | None = None
+    """The model without its adapter; None where all weights are trained."""
+    teacher: TorchDecoder | None = None
+    """Frozen, to distill from."""
+
+    def train(self, is_training: bool) -> None:
+        """Whether dropout is on."""
+        if self.lora is not None:
+            self.lora.is_training = is_training

@@ -1,0 +1,1 @@
+"""What training minimises: a file per objective, and the table of them."""

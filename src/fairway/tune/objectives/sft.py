@@ -1,0 +1,22 @@
+"""Cross entropy on the labels: answers to learn, or plain text (continued pretraining)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fairway.tune.objectives.logps import num_answer
+from fairway.tune.objectives.objective import Batch, Measured, Objective
+from fairway.tune.packing import join
+from fairway.tune.torch_decoder import tokens_of
+
+
+class Sft(Objective):
+    """Items are `Example`s; the loss is a mean over labels."""
+
+    def batch(self, numbers: Sequence[int], *, held_out: bool = False) -> Batch:
+        items = self.job.held_out if held_out else self.job.examples
+        chosen = [items[each] for each in numbers]
+        return Batch(chosen, sum(map(num_answer, chosen)), sum(map(len, chosen)))
+
+    def measured(self, batch: Batch) -> Measured:
+        return Measured(self.job.decoder.loss(tokens_of(join(batch.items), self.job.device)))
