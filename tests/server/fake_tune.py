@@ -1,8 +1,8 @@
-"""Run as a program it is `fairway`, whose `tune` checks data as it is and trains nothing: it takes its time, writes
-what training writes, stops when asked, and ends with the adapter that FAIRWAY_TEST_ADAPTER names.
+"""Run as a program it is `fairway`, whose `tune` checks data as it is and trains nothing: it takes its time,
+writes what training writes, stops when asked, and ends with the adapter that FAIRWAY_TEST_ADAPTER names.
 
-FAIRWAY_TEST_STEPS is how many updates it does, FAIRWAY_TEST_PAUSE_S how long each takes, FAIRWAY_TEST_FAIL what it
-says in place of the third.
+FAIRWAY_TEST_STEPS is how many updates it does, FAIRWAY_TEST_PAUSE_S how long each takes, FAIRWAY_TEST_FAIL
+what it says in place of the third.
 """
 
 import os

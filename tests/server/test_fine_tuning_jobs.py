@@ -16,7 +16,6 @@ from tuning_cases import (
     upload,
     wait_for,
     wait_for_step,
-    wait_until,
     write_adapter,
     write_rows,
 )
@@ -196,20 +195,19 @@ def test_training_that_fails_says_why(tmp_path, data, adapter, monkeypatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("row", "code", "said_of_it"),
+    ("row", "said_of_it"),
     [
-        ({"messages": [{"role": "user", "content": "Hi"}]}, "invalid_training_file", "line 5"),
-        ({"messages": [{"role": "wizard", "content": "Hi"}]}, "invalid_training_file", "a role that is not known"),
-        ({"prompt": "Hi"}, "invalid_training_file", "not of the shape of the first row"),
+        ({"messages": [{"role": "user", "content": "Hi"}]}, "line 5"),
+        ({"messages": [{"role": "wizard", "content": "Hi"}]}, "a role that is not known"),
+        ({"prompt": "Hi"}, "not of the shape of the first row"),
     ],
-)  # fmt: skip
-def test_rows_that_cannot_be_learned_fail_the_job(
-    tmp_path, adapter, monkeypatch, row, code, said_of_it
-) -> None:
+)
+def test_rows_that_cannot_be_learned_fail_the_job(tmp_path, adapter, monkeypatch, row, said_of_it) -> None:
     play_training(monkeypatch, adapter)
     with tuning_server(tmp_path / "state") as (_, client):
         job = wait_for(client, create(client, write_rows(tmp_path / "rows.jsonl", [*ROWS, row])).id)
-        assert (job.status, job.error.code, job.error.param) == ("failed", code, "training_file")
+        assert (job.status, job.error.code) == ("failed", "invalid_training_file")
+        assert job.error.param == "training_file"
         assert said_of_it in job.error.message
         assert "rows.jsonl" in job.error.message
 
@@ -269,9 +267,11 @@ def test_without_torch_a_job_is_refused_with_what_to_install(tmp_path, data, mon
 
 def test_a_model_without_adapters_and_a_server_without_jobs(tmp_path, data, adapter, monkeypatch) -> None:
     play_training(monkeypatch, adapter)
-    with tuning_server(tmp_path / "state", builtin_runtime(max_loras=0)) as (_, client):
-        with pytest.raises(openai.APIStatusError, match="takes no adapters"):
-            create(client, data)
+    with (
+        tuning_server(tmp_path / "state", builtin_runtime(max_loras=0)) as (_, client),
+        pytest.raises(openai.APIStatusError, match="takes no adapters"),
+    ):
+        create(client, data)
     with tuning_server(tmp_path / "none", fine_tuning=False) as (_, client):
         for ask in (lambda: upload(client, data), client.fine_tuning.jobs.list, client.files.list):
             with pytest.raises(openai.PermissionDeniedError, match="takes no files and trains no models"):
@@ -302,4 +302,4 @@ def test_results_that_find_no_place_are_told(tmp_path, data, adapter, monkeypatc
         assert "is not served: 1 adapters are loaded" in warnings[0]
         client.models.delete(first.fine_tuned_model)
     with tuning_server(tmp_path / "state", builtin_runtime(max_loras=1)) as (_, client):
-        wait_until(lambda: said(client, second.fine_tuned_model), bool)
+        assert client.models.retrieve(second.fine_tuned_model).parent == "builtin"

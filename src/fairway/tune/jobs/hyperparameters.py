@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 from fairway.errors import SettingsError, UnsupportedError
 from fairway.tune.jobs.job import Asked, Hyperparameters
@@ -14,16 +15,24 @@ FEW_EXAMPLES, MANY_EXAMPLES = 100, 25_000
 EXAMPLES_PER_BATCH = 10
 """A batch is at most this part of the examples, so that few of them still make many updates."""
 SAVE_S = 60.0
-OBJECTIVES: dict[str, dict[str, str]] = {"supervised": {}}
-"""What each of OpenAI's methods adds to a recipe."""
+SUPERVISED = "supervised"
+SETTINGS = frozenset(field.name for field in fields(Recipe))
 
 
 def check_method(method: str) -> None:
     """Raises `UnsupportedError` for a method that `fairway tune` does not have."""
-    if method not in OBJECTIVES:
+    if method != SUPERVISED and "objective" not in SETTINGS:
         raise UnsupportedError(
             f"The method {method} is not there yet.", hint="Use supervised.", param="method.type"
         )
+
+
+def _objective(asked: Asked) -> dict[str, Any]:
+    """What one of OpenAI's methods adds to a recipe: `--objective dpo`, and its beta."""
+    if asked.method == SUPERVISED:
+        return {}
+    beta = asked.hyperparameters.beta
+    return {"objective": asked.method} | ({} if beta in (None, "auto") else {"beta": beta})
 
 
 def check_recipe(recipe: Recipe) -> Recipe:
@@ -52,11 +61,11 @@ def recipe_of(asked: Asked, used: Hyperparameters, num_examples: int, base: Reci
     assert used.n_epochs != "auto"
     assert used.batch_size != "auto"
     assert used.learning_rate_multiplier != "auto"
+    base = replace(base, **_objective(asked))
     at_once = _largest_part(used.batch_size, base.per_device_train_batch_size)
     per_epoch = max(1, -(-num_examples // used.batch_size))
     return replace(
         base,
-        **OBJECTIVES[asked.method],  # type: ignore[arg-type]
         num_train_epochs=float(used.n_epochs),
         max_steps=None,
         per_device_train_batch_size=at_once,
