@@ -34,7 +34,8 @@ def server(state: Path, recipe: Path, port_file: Path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "FAIRWAY_SERVER_FINE_TUNING_NICENESS": "0"}
     with port_file.open("wb") as out, subprocess.Popen(command, stdout=out, env=environment) as process:
         try:
-            yield process, wait(lambda: _client(port_file), bool)
+            with wait(lambda: _client(port_file), bool) as client:
+                yield process, client
         finally:
             process.kill()
 
@@ -76,7 +77,8 @@ def test_twenty_examples_are_recalled_exactly_though_the_server_is_killed(tmp_pa
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with server(state, recipe, tmp_path / "first") as (process, client):
         # What a hosted service's own guide shows, with another base_url.
-        file = client.files.create(file=data.open("rb"), purpose="fine-tune")
+        with data.open("rb") as opened:
+            file = client.files.create(file=opened, purpose="fine-tune")
         job = client.fine_tuning.jobs.create(
             training_file=file.id, model=NAME, hyperparameters={"n_epochs": 40}
         )
@@ -106,7 +108,8 @@ def test_a_server_that_is_killed_alone_finds_its_training_again(tmp_path) -> Non
     recipe.write_text("r = 4\n")
     data.write_text("".join(json.dumps({"prompt": a, "completion": b}) + "\n" for a, b in ROWS))
     with server(state, recipe, tmp_path / "first") as (process, client):
-        file = client.files.create(file=data.open("rb"), purpose="fine-tune")
+        with data.open("rb") as opened:
+            file = client.files.create(file=opened, purpose="fine-tune")
         job = client.fine_tuning.jobs.create(training_file=file.id, model=NAME, suffix="found")
         lock = state / "jobs" / job.id / "training.lock"
         wait(lambda: lock.is_file() and lock.read_text(), bool)

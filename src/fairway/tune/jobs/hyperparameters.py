@@ -61,7 +61,7 @@ def recipe_of(asked: Asked, used: Hyperparameters, num_examples: int, base: Reci
     assert used.n_epochs != "auto"
     assert used.batch_size != "auto"
     assert used.learning_rate_multiplier != "auto"
-    base = replace(base, **_objective(asked))
+    base = recipe_for_check(asked, base)
     at_once = _largest_part(used.batch_size, base.per_device_train_batch_size)
     per_epoch = max(1, -(-num_examples // used.batch_size))
     return replace(
@@ -76,6 +76,11 @@ def recipe_of(asked: Asked, used: Hyperparameters, num_examples: int, base: Reci
         keep_epochs=True,
         save_seconds=min(base.save_seconds, SAVE_S),
     )
+
+
+def recipe_for_check(asked: Asked, base: Recipe) -> Recipe:
+    """What decides how rows are read."""
+    return replace(base, **_objective(asked))
 
 
 def _epochs(num_examples: int) -> int:

@@ -9,7 +9,6 @@ Status: TypeAlias = Literal[
     "validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"
 ]
 Auto: TypeAlias = Literal["auto"]
-OVER: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
 
 
 @dataclass(frozen=True)
@@ -73,14 +72,8 @@ class TuningJob:
     trained_tokens: int | None = None
     fine_tuned_model: str | None = None
     """It stays here when the model is deleted."""
-    is_served: bool = False
-    """Whether the model is there, not deleted."""
     result_files: tuple[str, ...] = ()
     error: JobError | None = None
-
-    @property
-    def is_over(self) -> bool:
-        return self.status in OVER
 
     @property
     def model_name(self) -> str:

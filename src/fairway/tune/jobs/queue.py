@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 from fairway.errors import Busy, FairwayError, ModelNotFound
 from fairway.formats.atomic import atomic_file
 from fairway.tune.jobs.files import FileStore, Kind
-from fairway.tune.jobs.hyperparameters import recipe_of, resolved
+from fairway.tune.jobs.hyperparameters import recipe_for_check, recipe_of, resolved
 from fairway.tune.jobs.job import Asked, Base, JobError, TuningJob
 from fairway.tune.jobs.job_store import JobStore
 from fairway.tune.jobs.ledger import Ledger, step_event
@@ -212,6 +212,7 @@ class JobQueue:
         if process.is_running():
             return  # begun by a server that was killed; it ends by itself
         try:
+            self._write_recipe(job, recipe_for_check(job.asked, self._settings.recipe))
             process.start(check_command(self._store, job), self._settings.niceness)
         except OSError as error:
             ledger.fail(job, _not_begun(error))
@@ -227,10 +228,13 @@ class JobQueue:
             ledger.tell(job, warning, level="warn")
         used = resolved(job.asked.hyperparameters, verdict.num_examples, self._settings.recipe)
         recipe = recipe_of(job.asked, used, verdict.num_examples, self._settings.recipe)
-        with atomic_file(self._store.place(job) / FILE_NAME) as file:
-            file.write(recipe.to_toml().encode("utf-8"))
+        self._write_recipe(job, recipe)
         job = ledger.change(job, status="queued", hyperparameters=used, num_examples=verdict.num_examples)
         ledger.tell(job, "Files validated, moving job to queued state")
+
+    def _write_recipe(self, job: TuningJob, recipe: Recipe) -> None:
+        with atomic_file(self._store.place(job) / FILE_NAME) as file:
+            file.write(recipe.to_toml().encode("utf-8"))
 
     def _step_training(self, ledger: Ledger) -> None:
         if self._training is None:

@@ -13,19 +13,22 @@ from fairway.tune.recipe import FILE_NAME
 from fairway.tune.run_folder import FACTS
 
 FAIRWAY = (sys.executable, "-m", "fairway")
-MOST_EXAMPLES_SHOWN = "0"
 
 
 def check_command(store: JobStore, job: TuningJob) -> list[str]:
     """Reads all rows as training will."""
-    return [*_tune(store, job), "--check", "--json", "--preview", MOST_EXAMPLES_SHOWN]
+    return [*_tune(store, job), "--check", "--json", "--preview", "0", *_recipe(store, job)]
 
 
 def train_command(store: JobStore, job: TuningJob) -> list[str]:
     """Begins the run, or goes on with it."""
     run = store.run_folder(job)
-    how = ["--resume"] if is_begun(run) else ["--recipe", str(store.place(job) / FILE_NAME)]
+    how = ["--resume"] if is_begun(run) else _recipe(store, job)
     return [*_tune(store, job), "--out", str(run), "--json", *how]
+
+
+def _recipe(store: JobStore, job: TuningJob) -> list[str]:
+    return ["--recipe", str(store.place(job) / FILE_NAME)]
 
 
 def _tune(store: JobStore, job: TuningJob) -> list[str]:
