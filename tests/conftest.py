@@ -1,10 +1,12 @@
-"""For all tests: what commands remember between runs goes to a folder of its own."""
+"""For all tests: what commands remember, and what a person has trained, is in folders of the tests' own."""
 
-import os
 
 import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_state_folder(tmp_path_factory):
-    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+def own_folders(tmp_path_factory: pytest.TempPathFactory):
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_STATE_HOME", "XDG_DATA_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp("home")))
+        yield

@@ -39,7 +39,11 @@ def test_text_after_a_prompt_continues_it(tokenizer: Tokenizer, prompt: list[int
     ids = [number % tokenizer.vocab_size for number in ids]
     before = Detokenizer(tokenizer)
     shown = "".join(map(before.push, prompt))
-    assert shown + streamed(Detokenizer(tokenizer, prompt), ids) == tokenizer.decode(prompt + ids)
+    answer = streamed(Detokenizer(tokenizer, prompt), ids)
+    if prompt and tokenizer.adds_space_after(prompt[-1]):
+        assert shown + answer in (tokenizer.decode(prompt + ids), shown + tokenizer.decode(ids))
+    else:
+        assert shown + answer == tokenizer.decode(prompt + ids)
 
 
 def test_half_a_character_waits() -> None:
@@ -66,6 +70,17 @@ def test_the_leading_space_goes_only_at_the_very_start() -> None:
     assert streamed(Detokenizer(tokenizer), [*word, *word]) == "the the"
     assert streamed(Detokenizer(tokenizer, [tokenizer.bos_token_id]), word) == "the"
     assert streamed(Detokenizer(tokenizer, word), word) == " the"
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in ("bytes", "WordPiece")])
+@pytest.mark.parametrize("learned", ["the", " the"])
+def test_an_answer_behind_a_control_token_is_the_text_that_was_learned_there(name: str, learned: str) -> None:
+    """A chat prompt ends with one; SentencePiece then adds a space, which is not part of the answer."""
+    tokenizer = EVERY[name]()
+    control = min(each for each in tokenizer.special_ids if tokenizer.token_text(each))
+    ids = tokenizer.encode(f"the{tokenizer.token_text(control)}{learned}", add_special_tokens=False)
+    at = ids.index(control) + 1
+    assert streamed(Detokenizer(tokenizer, ids[:at]), ids[at:]) == learned
 
 
 def test_an_impossible_id_is_a_request_error() -> None:

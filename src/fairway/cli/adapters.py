@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fairway.errors import UsageError
+from fairway.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     from fairway.cli.screen import Screen
@@ -44,6 +44,18 @@ def _parse(lora: str, models: Sequence[str]) -> tuple[str, str, Path]:
             f"--lora {name} names none of several models.", hint=f"Write {models[0]}:{name}={path}"
         )
     return models[0], name, Path(path)
+
+
+def adapted(runtime: Runtime, lora: str, screen: Screen) -> Runtime:
+    """The runtime as it answers with the adapter of `[NAME=]PATH`."""
+    from fairway.runtimes.adapted import AdaptedRuntime
+
+    name, _, path = (lora if "=" in lora and not Path(lora).exists() else f"={lora}").partition("=")
+    if runtime.adapters is None:
+        raise UnsupportedError("This model takes no adapters.", hint="Merge it: fairway convert --adapter.")
+    name = name or Path(path).name
+    with screen.step(f"Loaded the adapter {name}"):
+        return AdaptedRuntime(runtime, name, runtime.adapters.load(name, Path(path)).created_s)
 
 
 def load_loras(

@@ -185,7 +185,9 @@ def _over_http(
     rows = []
     with clocked(loaded.engine) as clock:
         runtime = runtime_over(loaded)
-        with ServerThread(create_app(ModelTable({name: runtime}), ServerSettings(port=0))) as server:
+        with ServerThread(
+            create_app(ModelTable({name: runtime}), ServerSettings(port=0, fine_tuning=False))
+        ) as server:
             for work in workloads:
                 with screen.step(f"Measured batch {work.batch} over HTTP") as progress:
                     seen, between = [], []

@@ -53,6 +53,9 @@ SERVER_FLAGS = {
     "allow_no_auth": "--allow-no-auth",
     "allowed_origins": "--allow-origin",
     "lora_folder": "--lora-folder",
+    "fine_tuning": "--fine-tuning/--no-fine-tuning",
+    "fine_tuning_recipe": "--fine-tuning-recipe",
+    "state_folder": "--state-folder",
 }
 
 

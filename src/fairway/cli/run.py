@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fairway.cli.adapters import adapted
 from fairway.cli.options import HELP, engine_options, engine_settings, json_option
 from fairway.cli.prepare import load, plan_model
 from fairway.cli.screen import screen_for
@@ -34,6 +35,11 @@ NO_TEMPLATE = "This model has no chat template: it continues your text instead o
 @click.option("--max-tokens", type=click.IntRange(1), help="Longest answer, in tokens.")
 @click.option("--seed", type=click.IntRange(0), help="The same seed gives the same answer.")
 @click.option("--raw", is_flag=True, help="Continue the text as it is, without the chat template.")
+@click.option(
+    "--lora",
+    metavar="[NAME=]PATH",
+    help="Answer with the LoRA adapter at PATH (PEFT's folder or a GGUF file).",
+)
 @click.option("--verbose", is_flag=True, help="Print time to first token and tokens per second.")
 @engine_options
 @json_option
@@ -50,7 +56,8 @@ def run(model: str | None, prompt: str | None, verbose: bool, as_json: bool, **f
         raise UsageError("--json needs a prompt.", hint='fairway run builtin "Tell me a story." --json')
     screen = screen_for(as_json, quiet=not verbose)
     planned = plan_model(model, engine_settings(flags), screen)
-    with closing(load(planned, screen)) as runtime:
+    with closing(load(planned, screen)) as base:
+        runtime = base if flags["lora"] is None else adapted(base, flags["lora"], screen)
         raw = flags["raw"] or not runtime.info.has_chat_template
         if raw and not flags["raw"]:
             click.echo(NO_TEMPLATE, err=True)

@@ -13,10 +13,10 @@ from fairway.tune.settings import DataSettings
 
 FLAGS = {field.name: flag_name(field.name) for field in dataclasses.fields(Recipe)} | {
     name: f"{flag_name(name)}/--no-{flag_name(name)[2:]}"
-    for name in ("packing", "bf16", "gradient_checkpointing", "use_rslora", "raw", "gate")
+    for name in ("packing", "bf16", "gradient_checkpointing", "use_rslora", "keep_epochs", "raw", "gate")
 }
 DATA = {field.name for field in dataclasses.fields(DataSettings)}
-LORA = {"r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules"}
+LORA = {"r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "keep_epochs"}
 MEASURED = {"eval_steps", "early_stopping_patience", "gate", "require", "metric", "gate_max_tokens"}
 RUN = ("out", "resume", "dry_run", "accept", "price_per_hour")
 CHECK = {"strict": "--strict", "page": "--html", "preview": "--preview"}

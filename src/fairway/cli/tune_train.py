@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fairway.tune.recipe import Recipe
     from fairway.tune.run_folder import Facts, RunFolder
     from fairway.tune.tracking import TrackedRun, Trackers
-    from fairway.tune.trainer import Trainer, Update
+    from fairway.tune.trainer import Job, Trainer, Update
 
 PLACES = ("step", "num_steps")
 KEPT = ("loss.svg", "run.json", "recipe.toml", "metrics.jsonl", "gate.json")
@@ -62,7 +62,13 @@ def train(wanted: Wanted, screen: Screen) -> int:
         data = prepared.examples, prepared.held_out
         job, stored = prepare_job(prepared.bundle, recipe, data, progress, prepared.teacher)
     stop, figures = _Stop(), _Figures(folder)
-    trainer = Trainer(job, folder.checkpoints, figures.tell, stop.asked)
+    keep_epoch = _epoch_keeper(folder, prepared, job)
+
+    def tell(update: Update) -> None:
+        figures.tell(update)
+        keep_epoch(update.step)
+
+    trainer = Trainer(job, folder.checkpoints, tell, stop.asked)
     figures.shown = trainer.objective.shown
     if wanted.recipe is None:
         _restore(trainer, folder, prepared.facts, figures)
@@ -253,6 +259,23 @@ class _Figures:
 
         with atomic_file(self._folder.path / name) as file:
             file.write(chart.encode("utf-8"))
+
+
+def _epoch_keeper(folder: RunFolder, prepared: Prepared, job: Job) -> Callable[[int], None]:
+    """Told of a step, writes the adapter as it is, if an epoch ends there and the recipe keeps epochs."""
+    from fairway.tune.publish_result import Origins, publish_adapter
+    from fairway.tune.run_folder import EPOCHS
+
+    origins = Origins(prepared.bundle, prepared.base_name, prepared.recipe, prepared.facts)
+    ends = set(job.batches.epoch_ends[:-1]) if prepared.recipe.keep_epochs else set()
+
+    def keep(step: int) -> None:
+        if job.lora is not None and step in ends:
+            path = folder.path / EPOCHS / f"step-{step}"
+            path.mkdir(parents=True, exist_ok=True)
+            publish_adapter(path, job.lora, job.trained, origins)
+
+    return keep
 
 
 def _publish(

@@ -17,6 +17,7 @@ class AdaptedRuntime:
         self.tokenizer = base.tokenizer
         self.defaults = base.defaults
         self.adapters = None
+        self.base_name = base.info.name
         self._base = base
         self._adapter = adapter
 

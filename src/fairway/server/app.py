@@ -22,6 +22,7 @@ from fairway.server.json_response import JsonResponse
 from fairway.server.metrics import Metrics
 from fairway.server.model_table import ModelTable
 from fairway.server.openai import operations as openai
+from fairway.server.openai import tuning_operations
 from fairway.server.openapi import openapi_document
 from fairway.server.operation import Operation, route
 from fairway.server.origin import OriginLayer
@@ -29,15 +30,20 @@ from fairway.server.pages import LatePage, Page, page_route
 from fairway.server.request_layer import RequestLayer
 from fairway.server.services import Services
 from fairway.server.settings import ServerSettings, load_keys
+from fairway.server.tuning import Tuning
 
-OPERATIONS: tuple[Operation, ...] = (*openai.OPERATIONS, *operating.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = (
+    *openai.OPERATIONS,
+    *tuning_operations.OPERATIONS,
+    *operating.OPERATIONS,
+)
 
 
 def create_app(
     models: ModelTable, settings: ServerSettings, pages: Sequence[Page | LatePage] = ()
 ) -> Starlette:
     """An ASGI app. Its `state.services` holds what it was made of; `pages` come from `console`."""
-    services = Services(models, settings, Metrics(models), Drain())
+    services = Services(models, settings, Metrics(models), Drain(), Tuning(models, settings))
     open_paths = [each.path for each in OPERATIONS if not each.needs_key] + [page.path for page in pages]
     app = Starlette(
         routes=[

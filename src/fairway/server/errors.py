@@ -15,6 +15,7 @@ from fairway.errors import (
     ContextExceeded,
     FairwayError,
     InternalError,
+    MissingExtra,
     ModelNotFound,
     NotAuthorized,
     RequestError,
@@ -22,6 +23,7 @@ from fairway.errors import (
     UnsupportedError,
 )
 from fairway.server.json_response import JsonResponse
+from fairway.tune.jobs.errors import FileMissing, InvalidFile, JobMissing, WrongStatus
 
 
 class RouteNotFound(RequestError):
@@ -72,6 +74,20 @@ class LoadingRefused(RequestError):
     openai_type = "permission_error"
 
 
+class TuningRefused(RequestError):
+    """This server takes no files and trains no models."""
+
+    status = 403
+    openai_type = "permission_error"
+
+
+class DeletionRefused(RequestError):
+    """A model that no fine-tuning job made."""
+
+    status = 403
+    openai_type = "permission_error"
+
+
 CODES: tuple[tuple[type[FairwayError], str], ...] = (
     (ContextExceeded, "context_length_exceeded"),
     (ModelNotFound, "model_not_found"),
@@ -85,6 +101,13 @@ CODES: tuple[tuple[type[FairwayError], str], ...] = (
     (ReadTimeout, "read_timeout"),
     (OriginRefused, "origin_refused"),
     (LoadingRefused, "loading_refused"),
+    (TuningRefused, "fine_tuning_refused"),
+    (DeletionRefused, "deletion_refused"),
+    (InvalidFile, "invalid_file"),
+    (FileMissing, "file_not_found"),
+    (JobMissing, "fine_tune_not_found"),
+    (WrongStatus, "invalid_status"),
+    (MissingExtra, "missing_extra"),
     (UnsupportedError, "unsupported"),
     (InternalError, "internal_error"),
 )
@@ -113,7 +136,7 @@ def error_headers(error: FairwayError) -> dict[str, str]:
         return {"allow": error.allow}
     if isinstance(error, RequestTooLarge | ReadTimeout):
         return {"connection": "close"}
-    if isinstance(error, UnsupportedError):
+    if isinstance(error, UnsupportedError | MissingExtra):
         return {"x-should-retry": "false"}
     return {}
 

@@ -47,6 +47,9 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     for each in operations:
         if each.body is not None:
             models[each.body, "validation"] = None
+        for asked in (each.form, each.query):
+            if asked is not None:
+                models[asked, "validation"] = None
         for answer in (each.answer, each.event):
             if answer is not None:
                 models[answer, "serialization"] = None
@@ -65,12 +68,26 @@ def _operation(operation: Operation, has_keys: bool) -> dict[str, Any]:
         described["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
         ]
+    if operation.query is not None:
+        described.setdefault("parameters", []).extend(_query(operation.query))
+    if operation.form is not None:
+        content = {"multipart/form-data": {"schema": _reference(operation.form)}}
+        described["requestBody"] = {"required": True, "content": content}
     if operation.body is not None:
         content = {"application/json": {"schema": _reference(operation.body)}}
         described["requestBody"] = {"required": True, "content": content}
     if has_keys and operation.needs_key:
         described["security"] = [{"bearer": []}, {"header": []}]
     return described
+
+
+def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
+    schema = model.model_json_schema(ref_template=REF)
+    required = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": each}
+        for name, each in schema["properties"].items()
+    ]
 
 
 def _responses(operation: Operation, has_keys: bool) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from fairway.server.services import Services
 from fairway.server.validation import validate
 
 Handler: TypeAlias = Callable[[Services, Request, Any], Awaitable[Response]]
-"""Services, the request, and its checked body (None when the operation has none)."""
+"""Services, the request, and its checked body or query (None when the operation has none)."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class Operation:
     tag: str
     handler: Handler
     body: type[BaseModel] | None = None
+    form: type[BaseModel] | None = None
+    """Of an operation that reads a multipart form by itself."""
+    query: type[BaseModel] | None = None
+    """What may follow the path behind a question mark; handed over as the body."""
     answer: type[BaseModel] | None = None
     """JSON answer; None: `media_type` as text."""
     event: type[BaseModel] | None = None
@@ -58,6 +62,8 @@ def route(operation: Operation, services: Services) -> Route:
         if operation.body is not None:
             value = await read_json_object(request, services.settings.max_body_bytes)
             body = validate(operation.body, value)
+        elif operation.query is not None:
+            body = validate(operation.query, dict(request.query_params))
         return await operation.handler(services, request, body)
 
     return Route(operation.path, endpoint, methods=[operation.method], name=operation.operation_id)

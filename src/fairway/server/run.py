@@ -94,11 +94,14 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=math.ceil(settings.drain_s) + LAST_WORDS_S,
             )
         )
-        self._drain: Drain = app.state.services.drain
+        services: Services = app.state.services
+        self._drain: Drain = services.drain
+        self._tuning = services.tuning
         self._drain_s = settings.drain_s
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
+        await asyncio.to_thread(self._tuning.start)
         await super().startup(sockets)
         self._on_ready()
 
@@ -110,6 +113,7 @@ class _Server(uvicorn.Server):
         finally:
             timer.cancel()
             self._drain.abort()
+            await asyncio.to_thread(self._tuning.close)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from fairway.server.drain import Drain
 from fairway.server.metrics import Metrics
 from fairway.server.model_table import ModelTable
 from fairway.server.settings import ServerSettings
+from fairway.server.tuning import Tuning
 
 
 @dataclass(frozen=True)
@@ -18,3 +19,4 @@ class Services:
     settings: ServerSettings
     metrics: Metrics
     drain: Drain
+    tuning: Tuning

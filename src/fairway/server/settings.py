@@ -7,6 +7,7 @@ here, from the settings themselves or from a file, and appear in no `repr`.
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,18 @@ class ServerSettings:
     lora_folder: str | None = setting(
         None, "folder whose LoRA adapters clients may load and unload while serving; unset: none"
     )
+    fine_tuning: bool = setting(True, "take files and fine-tuning jobs, and serve their results")
+    fine_tuning_recipe: str | None = setting(
+        None, "recipe of fairway tune that jobs start from; unset: its defaults"
+    )
+    fine_tuning_niceness: int = setting(
+        19, "how far training steps back; at 19 it takes only time that nobody wants", minimum=0, maximum=19
+    )
+    state_folder: str | None = setting(
+        None, "where files, jobs and fine-tuned models are kept; unset: ~/.local/share/fairway"
+    )
+    max_upload_bytes: int = setting(512 << 20, "largest file that is taken", minimum=1024)
+    max_files_bytes: int = setting(10 << 30, "disk that uploaded files may take together", minimum=0)
     max_body_bytes: int = setting(8 << 20, "largest request body", minimum=1024)
     max_header_bytes: int = setting(32 << 10, "request line and headers together", minimum=1024)
     max_answers: int = setting(128, "largest n of one request", minimum=1)
@@ -53,6 +66,14 @@ class ServerSettings:
                 "allowed_origins is * without an API key: every web page could use this server.",
                 hint="Name the origins, such as https://app.example.com, or set a key.",
             )
+
+    @property
+    def state_path(self) -> Path:
+        """Where what outlives the server is kept."""
+        if self.state_folder is not None:
+            return Path(self.state_folder).expanduser().absolute()
+        home = os.environ.get("XDG_DATA_HOME")
+        return (Path(home) if home else Path("~/.local/share").expanduser()) / "fairway"
 
     @property
     def has_keys(self) -> bool:

@@ -1,8 +1,8 @@
 """Token by token to text, as far as it is safe to send.
 
 The pieces joined are the text that decoding everything at once gives: bytes wait here until they are a
-whole character, and the space that SentencePiece puts before a text is dropped once. Constant work per
-token. It does not know about stop strings or tools.
+whole character, and the space that SentencePiece puts before a text, or before what follows a control token,
+is dropped once. Constant work per token. It does not know about stop strings or tools.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Detokenizer:
         self._skip_special_tokens = skip_special_tokens
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         tail = self._tail(prompt_ids)
-        self._at_start = not tail
+        self._at_start = not tail or tokenizer.adds_space_after(prompt_ids[-1])
         self._decoder.decode(tail)
 
     def push(self, token_id: int) -> str:

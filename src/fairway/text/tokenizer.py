@@ -49,6 +49,7 @@ class Tokenizer(ABC):
         self._prefix = list(special.prefix)
         self._suffix = list(special.suffix)
         self._bytes: dict[int, bytes] = {}
+        self._spaces_after: dict[int, bool] = {}
 
     @property
     def adds_bos(self) -> bool:
@@ -120,6 +121,21 @@ class Tokenizer(ABC):
         if not skip_special_tokens and token_id in self.special_ids:
             return text_bytes(self._piece(self._checked(token_id)) or "")
         return self.token_bytes(token_id)
+
+    def adds_space_after(self, token_id: int) -> bool:
+        """Whether a text that follows this control token is encoded with a space that it does not have.
+
+        What was learned as "<|assistant|>Yes" is then answered as the token of " Yes" and means "Yes".
+        """
+        token_id = self._checked(token_id)
+        if token_id not in self.special_ids:
+            return False
+        known = self._spaces_after.get(token_id)
+        if known is None:
+            ids = self._encode_text((self._piece(token_id) or "") + "a", True)
+            known = ids[:1] == [token_id] and b"".join(map(self.token_bytes, ids[1:])).startswith(b" ")
+            self._spaces_after[token_id] = known
+        return known
 
     def token_text(self, token_id: int) -> str:
         """A readable form: control tokens spelled out, stray bytes as \\xE4."""

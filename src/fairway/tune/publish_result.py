@@ -22,9 +22,7 @@ from fairway.registry.progress import Progress
 from fairway.tensors import DenseTensor
 from fairway.tune.lora_layers import LoraLayers
 from fairway.tune.recipe import Recipe
-from fairway.tune.run_folder import Facts
-
-ADAPTER, MODEL = "adapter", "model"
+from fairway.tune.run_folder import ADAPTER, MODEL, Facts
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ class Recipe:
     )
     save_steps: int = setting(500, "updates between two checkpoints", minimum=1)
     save_seconds: float = setting(600.0, "seconds after which a checkpoint is due in any case", minimum=0)
+    keep_epochs: bool = setting(False, "keep the adapter of every epoch but the last in FOLDER/epochs")
     learn: Literal["assistant", "last", "all"] = setting(
         "assistant", "which tokens: the assistant's turns, its last turn, or all"
     )

@@ -1,6 +1,6 @@
 """A run's folder: recipe as run, what it was made from, a line of figures per update, and the result.
 
-    recipe.toml  run.json  metrics.jsonl  completions.jsonl  checkpoints/  loss.svg  adapter/ or model/
+    recipe.toml  run.json  metrics.jsonl  completions.jsonl  checkpoints/  epochs/  loss.svg  adapter/ or model/
 
 The rule: what is there suffices to run it again, and a folder holds one run.
 """
@@ -21,6 +21,7 @@ from fairway.tune.checkpoints import Checkpoints
 from fairway.tune.recipe import FILE_NAME, Recipe, read_recipe
 
 FACTS, METRICS, SAMPLES = "run.json", "metrics.jsonl", "completions.jsonl"
+ADAPTER, MODEL, EPOCHS = "adapter", "model", "epochs"
 PIECE_BYTES = 1 << 20
 
 
