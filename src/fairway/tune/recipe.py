@@ -21,6 +21,8 @@ from fairway.tune.settings import DataSettings
 from fairway.tune.training_arguments import translated
 
 LORA_RATE, FULL_RATE = 2e-4, 5e-5
+PREFIX_RATE = 1e-2
+RATES = {"lora": LORA_RATE, "qlora": LORA_RATE, "prefix": PREFIX_RATE, "full": FULL_RATE}
 FILE_NAME = "recipe.toml"
 
 
@@ -28,13 +30,19 @@ FILE_NAME = "recipe.toml"
 class Recipe:
     """The default of every field is what most people want; None is explained by its help."""
 
-    method: Literal["lora", "full"] = setting("lora", "train an adapter beside the weights, or all weights")
+    method: Literal["lora", "qlora", "prefix", "full"] = setting(
+        "lora",
+        "train an adapter beside the weights, beside weights held in 4 bits, keys and values before the "
+        "first token, or all weights",
+    )
     init: Literal["model", "random"] = setting(
         "model",
         "begin with the model's weights, or from scratch with its config and tokenizer (--method full)",
     )
     learning_rate: float | None = setting(
-        None, f"highest step size; unset: {LORA_RATE:g} for lora, {FULL_RATE:g} for full", minimum=0
+        None,
+        f"highest step size; unset: {LORA_RATE:g}, for prefix {PREFIX_RATE:g}, for full {FULL_RATE:g}",
+        minimum=0,
     )
     num_train_epochs: float = setting(3.0, "how often every example is seen", minimum=0)
     max_steps: int | None = setting(None, "stop after so many updates, whatever the epochs", minimum=1)
@@ -53,12 +61,20 @@ class Recipe:
     max_grad_norm: float = setting(1.0, "gradients are clipped to this norm; 0 clips nothing", minimum=0)
     seed: int = setting(42, "of the order, of LoRA's beginning and of dropout", minimum=0)
     bf16: bool = setting(False, "multiply in bfloat16; norms, loss and trained weights stay float32")
-    gradient_checkpointing: bool = setting(False, "compute layers twice: less memory, more time")
+    gradient_checkpointing: bool | None = setting(
+        None, "compute layers twice: less memory, more time; unset: with qlora only"
+    )
     r: int = setting(8, "rank of LoRA", minimum=1)
     lora_alpha: float = setting(8.0, "LoRA counts by alpha / r", minimum=0)
     lora_dropout: float = setting(0.0, "dropout before LoRA", minimum=0, maximum=0.99)
     use_rslora: bool = setting(False, "LoRA counts by alpha / sqrt(r)")
+    use_dora: bool = setting(
+        False, "train the lengths of the adapted weights' rows too; merge it to serve it"
+    )
     target_modules: tuple[str, ...] = setting((ALL,), f"layers that LoRA adapts, like q_proj, or {ALL}")
+    bnb_4bit_quant_type: Literal["nf4", "int4"] = setting("nf4", "values that qlora rounds weights to")
+    bnb_4bit_use_double_quant: bool = setting(False, "qlora rounds the scales of its blocks as well")
+    num_virtual_tokens: int = setting(20, "tokens of a prefix", minimum=1)
     eval_steps: int | None = setting(None, "measure held-out loss so often; unset: each epoch", minimum=1)
     early_stopping_patience: int | None = setting(
         None, "stop after so many measurements without a better held-out loss, and keep the best", minimum=1
@@ -88,7 +104,11 @@ class Recipe:
     def rate(self) -> float:
         if self.learning_rate is not None:
             return self.learning_rate
-        return LORA_RATE if self.method == "lora" else FULL_RATE
+        return RATES[self.method]
+
+    @property
+    def recomputes_layers(self) -> bool:
+        return self.method == "qlora" if self.gradient_checkpointing is None else self.gradient_checkpointing
 
     @property
     def lora(self) -> LoraSettings:
@@ -127,5 +147,10 @@ def read_recipe(path: Path | None, flags: Mapping[str, Any]) -> Recipe:
     if recipe.init == "random" and recipe.method != "full":
         raise SettingsError(
             "init random begins from scratch: an adapter on nothing.", hint="Say --method full."
+        )
+    if recipe.gate_settings is not None and (recipe.use_dora or recipe.method == "prefix"):
+        raise SettingsError(
+            f"The gate asks an adapter as it is served; a {'DoRA' if recipe.use_dora else 'prefix'} is not.",
+            hint="Leave gate and require out; a merged DoRA is scored by fairway gate.",
         )
     return recipe

@@ -21,6 +21,7 @@ from fairway.tune.checkpoints import Checkpoint, Checkpoints, Progressed
 from fairway.tune.encode import Example
 from fairway.tune.lora_layers import LoraLayers
 from fairway.tune.packing import join
+from fairway.tune.prefix_tokens import PrefixTokens
 from fairway.tune.recipe import Recipe
 from fairway.tune.schedule import rate_at
 from fairway.tune.torch_decoder import Tokens, TorchDecoder, tokens_of
@@ -62,6 +63,7 @@ class Job:
     held_out: Sequence[Example]
     batches: Batches
     device: torch.device
+    prefix: PrefixTokens | None = None
 
 
 class Trainer:
