@@ -1,6 +1,5 @@
 """For all tests: what commands remember, and what a person has trained, is in folders of the tests' own."""
 
-
 import pytest
 
 

@@ -76,7 +76,7 @@ def test_inspect_says_what_it_is_and_that_the_adapter_is_apart(write, tmp_path):
 def test_an_adapter_of_another_kind_is_named(write, tmp_path):
     folder = adapter_folder(tmp_path / "a", 1.0)
     config = json.loads((folder / "adapter_config.json").read_text())
-    (folder / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"use_bdlora": True}))
     result = CliRunner().invoke(run, [write(f"ADAPTER {folder}\n"), "x", "--json"])
     assert isinstance(result.exception, UnsupportedError)
-    assert "DoRA" in str(result.exception)
+    assert "block-diagonal LoRA" in str(result.exception)

@@ -14,6 +14,7 @@ from tune_processes import process, wait_for
 
 from fairway.cli.main import run
 from fairway.formats.lineage import read_lineage
+from fairway.models.sizes import Expected
 from fairway.tune import torch_extra
 
 has_torch = importlib.util.find_spec("torch") is not None
@@ -76,6 +77,7 @@ def test_without_torch_it_is_one_sentence(data, tmp_path, capsys, monkeypatch):
         (["--check", "--learning-rate", "1"], "--learning-rate has no meaning"),
         (["--check", "--resume"], "--resume has no meaning"),
         (["--out", "run", "--method", "full", "--r", "3"], "--r has no meaning with --method full"),
+        (["--out", "run", "--bnb-4bit-quant-type", "int4"], "no meaning with --method lora"),
         (["--out", "run", "--eval-steps", "3"], "--eval-steps needs held-out data"),
         (["--out", "run", "--learning-rat", "3"], "No such option"),
         (["--out", "run", "--recipe", "none.toml"], "none.toml cannot be read"),
@@ -106,6 +108,55 @@ def test_what_is_learned_is_recalled_by_the_engine_after_merging(data, tmp_path,
     assert not (out / "checkpoints").exists()
     assert tune(data, out) == 2
     assert tune(data, out, "--resume") == 2
+
+
+@needs_torch
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_a_dora_is_recalled_after_merging_and_refused_unmerged(method, data, tmp_path, capsys, monkeypatch):
+    out, merged = tmp_path / "run", tmp_path / "merged"
+    flags = ("--method", method, "--use-dora", "--num-train-epochs", "40", "--learning-rate", "5e-3")
+    assert tune(data, out, *flags) == 0
+    told = capsys.readouterr().out
+    assert "merge it:" in told
+    assert "serve it:" not in told
+    command = ["convert", "builtin", "--to", "safetensors", "--adapter", str(out / "adapter")]
+    assert run([*command, "--out", str(merged)]) == 0
+    assert answers(merged, capsys, monkeypatch) == list(FACTS.values())
+    assert run(["serve", "builtin", "--lora", f"it={out / 'adapter'}", "--port", "0"]) == 4
+    assert "is a DoRA" in (said := capsys.readouterr().err)
+    assert "fairway convert MODEL --adapter ADAPTER" in said
+
+
+@needs_torch
+def test_an_adapter_beside_4_bits_is_recalled_beside_the_model_itself(data, tmp_path, capsys, monkeypatch):
+    out, merged = tmp_path / "run", tmp_path / "merged"
+    flags = ("--method", "qlora", "--bnb-4bit-quant-type", "int4", "--bnb-4bit-use-double-quant",
+             "--num-train-epochs", "40", "--learning-rate", "5e-3")  # fmt: skip
+    assert tune(data, out, *flags) == 0
+    command = ["convert", "builtin", "--to", "safetensors", "--adapter", str(out / "adapter")]
+    assert run([*command, "--out", str(merged)]) == 0
+    assert answers(merged, capsys, monkeypatch) == list(FACTS.values())
+
+
+@needs_torch
+def test_a_prefix_learns_and_is_neither_served_nor_merged(data, tmp_path, capsys):
+    out = tmp_path / "run"
+    flags = ("--method", "prefix", "--num-virtual-tokens", "8", "--num-train-epochs", "20")
+    assert tune(data, out, *flags, "--validation", str(data)) == 0
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert lines[-1]["held_out_loss"] < 0.5 * lines[0]["held_out_loss"]
+    capsys.readouterr()
+    adapter = str(out / "adapter")
+    for command in (["serve", "builtin", "--lora", f"it={adapter}", "--port", "0"],
+                    ["convert", "builtin", "--to", "safetensors", "--adapter", adapter]):  # fmt: skip
+        assert run(command) == 4
+        assert "is a prefix" in capsys.readouterr().err
+
+
+@needs_torch
+def test_a_prefix_that_leaves_no_room_is_refused(data, tmp_path, capsys):
+    assert tune(data, tmp_path / "run", "--method", "prefix", "--num-virtual-tokens", "2040") == 2
+    assert "virtual ones before it are more than the model's context" in capsys.readouterr().err
 
 
 @needs_torch
@@ -155,9 +206,10 @@ def test_plain_text_and_bfloat16_and_recomputed_layers(tmp_path):
 def test_too_little_memory_is_said_before_the_weights_are_read(data, tmp_path, capsys, monkeypatch):
     from fairway.tune import quote
 
-    monkeypatch.setattr(quote, "num_parameters", lambda config: 10**13)
-    assert tune(data, tmp_path / "run") == 5
-    assert "Training builtin needs 37252.90 GiB of memory at least" in capsys.readouterr().err
+    monkeypatch.setattr(quote, "expected_tensors", lambda _: {"w": Expected((10**13,), "linear")})
+    for method, needed in (("lora", "37252.90"), ("qlora", "5238.69"), ("full", "149011.61")):
+        assert tune(data, tmp_path / "run", "--method", method) == 5
+        assert f"Training builtin needs {needed} GiB of memory at least" in capsys.readouterr().err
 
 
 @needs_torch
@@ -169,10 +221,20 @@ def test_a_quote_writes_nothing(data, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+METHODS = {
+    "lora": SMALL,
+    "dora": (*SMALL, "--use-dora"),
+    "qlora": (*SMALL, "--method", "qlora", "--bnb-4bit-use-double-quant"),
+    "prefix": ("--method", "prefix", "--num-virtual-tokens", "4"),
+}
+
+
 @needs_torch
 @pytest.mark.timeout(300)
-def test_kill_anywhere_and_resume_gives_the_same_bits(data, tmp_path):
-    flags = (*SMALL, "--max-steps", "8", "--save-steps", "2", "--lora-dropout", "0.1", "--packing",
+@pytest.mark.parametrize("method", METHODS)
+def test_kill_anywhere_and_resume_gives_the_same_bits(method, data, tmp_path):
+    dropout = () if method == "prefix" else ("--lora-dropout", "0.1")
+    flags = (*METHODS[method], *dropout, "--max-steps", "8", "--save-steps", "2", "--packing",
              "--per-device-train-batch-size", "1", "--gradient-accumulation-steps", "2")  # fmt: skip
     assert tune(data, tmp_path / "whole", *flags) == 0
     out, chance = tmp_path / "killed", random.Random(4)

@@ -44,6 +44,16 @@ def merge(model: Path, *arguments: object) -> int:
     return run(["merge", str(model), *map(str, arguments)])
 
 
+def test_a_dora_is_merged_alone():
+    folder = Path(__file__).parents[1] / "formats" / "data" / "lora"
+    config = open_bundle(folder / "base-llama", complete=False).config
+    plain, dora = (open_adapter(folder / name, config) for name in ("plain", "dora"))
+    assert combined([(dora, 1.0)]) is dora
+    for several in ([(dora, 0.5)], [(plain, 1.0), (dora, 1.0)]):
+        with pytest.raises(UnsupportedError, match="is a DoRA, whose rows' lengths cannot be weighed"):
+            combined(several)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_combined_adapters_are_pefts(case):
     how, weights = CASES[case]

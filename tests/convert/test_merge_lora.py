@@ -23,7 +23,10 @@ from fairway.models.conversion import to_bf16
 from fairway.tensors import DenseTensor
 
 DATA = Path(__file__).parents[1] / "formats" / "data" / "lora"
-BASES = {"plain": "llama", "patterns": "llama", "head": "llama", "gpt2": "gpt2"}
+BASES = {
+    "plain": "llama", "patterns": "llama", "head": "llama", "dora": "llama",
+    "gpt2": "gpt2", "dora-gpt2": "gpt2",
+}  # fmt: skip
 
 
 def base_of(name):

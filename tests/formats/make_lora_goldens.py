@@ -35,6 +35,10 @@ KINDS = {
     "head": (LLAMA, {"r": 2, "lora_alpha": 2, "target_modules": ["q_proj"], "modules_to_save": ["lm_head"]}),
     "gpt2": (GPT2, {"r": 4, "lora_alpha": 8, "target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": True}),
     "dora": (LLAMA, {"r": 2, "lora_alpha": 2, "target_modules": ["q_proj"], "use_dora": True}),
+    "dora-gpt2": (
+        GPT2,
+        {"r": 2, "lora_alpha": 6, "target_modules": ["c_attn"], "fan_in_fan_out": True, "use_dora": True},
+    ),
     "embedding": (LLAMA, {"r": 2, "lora_alpha": 2, "target_modules": ["embed_tokens"]}),
 }  # fmt: skip
 
@@ -74,7 +78,7 @@ def main():
         changed = {
             key: value.contiguous() for key, value in after.items() if not torch.equal(value, before[key])
         }
-        if name not in ("dora", "embedding"):
+        if name != "embedding":
             save_file(changed, OUT / f"{name}-merged.safetensors")
 
 

@@ -81,7 +81,6 @@ def test_whole_tensors_that_training_changed_are_kept_apart():
     ("changes", "reason"),
     [
         ({"peft_type": "IA3"}, "type 'IA3', not LoRA"),
-        ({"use_dora": True}, "DoRA"),
         ({"layer_replication": [[0, 2]]}, "several times"),
         ({"target_parameters": ["x"]}, "no linear layers"),
         ({"trainable_token_indices": [1]}, "single trained tokens"),
@@ -96,10 +95,28 @@ def test_other_kinds_are_refused_by_name(plain, changes, reason):
         read_peft(edit(plain, **changes))
 
 
-@pytest.mark.parametrize(("name", "reason"), [("dora", "DoRA"), ("embedding", "LoRA on embeddings")])
-def test_real_adapters_of_other_kinds_are_refused(name, reason):
-    with pytest.raises(UnsupportedError, match=reason):
-        read_peft(DATA / name)
+def test_lora_on_embeddings_is_refused():
+    with pytest.raises(UnsupportedError, match="LoRA on embeddings"):
+        read_peft(DATA / "embedding")
+
+
+def test_a_dora_adapter_is_read_with_its_magnitudes():
+    layers = read_peft(DATA / "dora").layers
+    assert [layer.magnitude.shape for layer in layers.values()] == [(32,), (32,)]
+
+
+def test_a_dora_adapter_that_is_not_whole_is_an_error(plain):
+    with pytest.raises(FormatError, match="has lora_A, lora_B, not lora_A, lora_B, lora_magnitude_vector"):
+        read_peft(edit(plain, use_dora=True))
+    dora = shutil.copytree(DATA / "dora", plain.parent / "dora")
+    with pytest.raises(FormatError, match="lora_magnitude_vector, not lora_A, lora_B"):
+        read_peft(edit(dora, use_dora=False))
+    name = "base_model.model.x.lora_{}"
+    shapes = {"A.weight": (2, 3), "B.weight": (4, 2), "magnitude_vector": (3,)}
+    tensors = {name.format(key): tensor_data(np.ones(each, np.float32)) for key, each in shapes.items()}
+    write_safetensors(dora / WEIGHTS, tensors)
+    with pytest.raises(FormatError, match=r"magnitude of x .* is \[3\], not \[4\]"):
+        read_peft(edit(dora, use_dora=True))
 
 
 def test_broken_adapters_are_errors_in_one_sentence(plain):
@@ -107,7 +124,7 @@ def test_broken_adapters_are_errors_in_one_sentence(plain):
     name = "base_model.model.x.lora_{}.weight"
     broken = {
         "do not fit": {name.format("A"): a, name.format("B"): b},
-        "has only lora_A": {name.format("A"): a},
+        "has lora_A, not lora_A, lora_B": {name.format("A"): a},
         "holds 0 LoRA layers": {"base_model.model.x.weight": a},
         r"A \[8\]": {name.format("A"): a[0], name.format("B"): b},
     }
@@ -133,7 +150,7 @@ def test_names_with_the_adapters_own_are_read(plain):
     assert list(read_peft(plain).layers) == ["x"]
 
 
-@pytest.mark.parametrize("name", ["plain", "patterns", "head", "gpt2"])
+@pytest.mark.parametrize("name", ["plain", "patterns", "head", "gpt2", "dora", "dora-gpt2"])
 def test_peft_folders_read_back_the_same(name, tmp_path):
     adapter = read_peft(DATA / name)
     write_peft(adapter, tmp_path / name)
@@ -143,9 +160,13 @@ def test_peft_folders_read_back_the_same(name, tmp_path):
         assert same(layer.a, again.layers[key].a)
         assert same(layer.b, again.layers[key].b)
         assert again.layers[key].scale == layer.scale
+        if layer.magnitude is not None:
+            assert same(layer.magnitude, again.layers[key].magnitude)
+    assert again.digest == adapter.digest
     assert all(same(tensor, again.replaced[key]) for key, tensor in adapter.replaced.items())
     config = json.loads((tmp_path / name / CONFIG).read_text())
-    assert config["fan_in_fan_out"] is (name == "gpt2")
+    assert config["fan_in_fan_out"] is name.endswith("gpt2")
+    assert config["use_dora"] is name.startswith("dora")
     if name == "plain":
         assert config["target_modules"] == sorted(config["target_modules"])
         assert "q_proj" in config["target_modules"]
@@ -154,6 +175,8 @@ def test_peft_folders_read_back_the_same(name, tmp_path):
 def test_what_gguf_cannot_hold_is_refused(tmp_path):
     with pytest.raises(UnsupportedError, match=r"replaces whole tensors \(lm_head\.weight\)"):
         write_gguf_adapter(read_peft(DATA / "head"), tmp_path / "x.gguf", CONFIGS["llama"])
+    with pytest.raises(UnsupportedError, match="is a DoRA, and a GGUF adapter cannot hold"):
+        write_gguf_adapter(read_peft(DATA / "dora"), tmp_path / "x.gguf", CONFIGS["llama"])
     with pytest.raises(UnsupportedError, match="'mamba' have no GGUF names"):
         write_gguf_adapter(read_peft(DATA / "plain"), tmp_path / "x.gguf", {"model_type": "mamba"})
     with pytest.raises(UnsupportedError, match="no name for the layer"):

@@ -13,6 +13,9 @@ from tiny_models import Golden, golden
 from fairway.tune.lora_targets import ALL, LoraSettings
 
 CASES = ("llama-grouped-heads", "qwen3-tied-bias", "gemma2-soft-caps", "phi3-window", "gpt2-tied")
+DORA_CASES = ("llama-grouped-heads", "qwen3-tied-bias", "gpt2-tied")
+PREFIX_CASES = ("llama-grouped-heads", "phi3-window", "gpt2-tied")
+NUM_VIRTUAL = 5
 LORA = LoraSettings(r=4, lora_alpha=6.0, lora_dropout=0.0, use_rslora=True, target_modules=(ALL,))
 RANDOM = np.random.RandomState(7)
 ROWS = []
@@ -28,4 +31,5 @@ def tiny(name: str) -> Golden:
 
 def lora_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     random = np.random.RandomState(zlib.crc32(name.encode()))
-    return (random.uniform(-1, 1, shape) * 0.2).astype(np.float32)
+    values = random.uniform(-1, 1, shape) * 0.2
+    return (values + 1 if name.endswith("magnitude_vector") else values).astype(np.float32)

@@ -33,6 +33,8 @@ def test_flags_override_the_file_and_what_is_written_reads_the_same(tmp_path: Pa
         ("[lora]\nr = 1", "Unknown setting lora"),
         ("r = ", "not valid TOML"),
         ("num_train_epochs = 0", "nothing would be trained"),
+        ('gate = true\nmethod = "prefix"', "asks an adapter as it is served; a prefix is not"),
+        ("gate = true\nuse_dora = true", "a DoRA is not"),
     ],
 )
 def test_a_wrong_recipe_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:

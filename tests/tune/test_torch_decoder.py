@@ -7,12 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from peft_cases import CASES, LORA, ROWS, lora_weight, tiny  # noqa: E402
+from peft_cases import CASES, DORA_CASES, LORA, NUM_VIRTUAL, PREFIX_CASES, ROWS, lora_weight, tiny  # noqa: E402
 
 from fairway.tune.encode import Example  # noqa: E402
 from fairway.tune.forward_names import recorded  # noqa: E402
-from fairway.tune.lora_layers import lora_for  # noqa: E402
+from fairway.tune.lora_layers import lora_for, row_lengths  # noqa: E402
 from fairway.tune.packing import join  # noqa: E402
+from fairway.tune.prefix_tokens import prefix_for  # noqa: E402
 from fairway.tune.torch_decoder import TorchDecoder, tokens_of  # noqa: E402
 from fairway.tune.torch_weights import load_weights  # noqa: E402
 
@@ -42,11 +43,15 @@ def test_logits_of_every_family_are_those_of_transformers(name: str) -> None:
 
 
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
-@pytest.mark.parametrize("name", CASES)
-def test_loss_and_gradients_of_packed_rows_are_those_of_peft(name: str, recompute: bool) -> None:
-    with np.load(GOLDENS / f"peft-{name}.npz") as wanted:
+@pytest.mark.parametrize(
+    ("kind", "name"), [("peft", name) for name in CASES] + [("dora", name) for name in DORA_CASES]
+)
+def test_loss_and_gradients_of_packed_rows_are_those_of_peft(kind: str, name: str, recompute: bool) -> None:
+    with np.load(GOLDENS / f"{kind}-{name}.npz") as wanted:
         loaded = load_weights(tiny(name).bundle, torch.float32, CPU)
-        lora = lora_for(recorded(loaded.config), LORA)
+        program = recorded(loaded.config)
+        lengths = row_lengths(program, loaded.weights) if kind == "dora" else None
+        lora = lora_for(program, LORA, lengths)
         names = {f"base_model.model.{key}": each for key, each in lora.tensors.items()}
         assert set(names) == set(wanted.files) - {"loss"}
         for key, each in names.items():
@@ -58,6 +63,22 @@ def test_loss_and_gradients_of_packed_rows_are_those_of_peft(name: str, recomput
         assert abs(loss.item() - float(wanted["loss"])) < 1e-5
         for key, each in names.items():
             assert np.abs(each.grad.numpy() - wanted[key]).max() < 1e-5 * max(1, np.abs(wanted[key]).max())
+
+
+@pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
+@pytest.mark.parametrize("name", PREFIX_CASES)
+def test_loss_and_gradient_of_a_prefix_are_those_of_peft(name: str, recompute: bool) -> None:
+    with np.load(GOLDENS / f"prefix-{name}.npz") as wanted:
+        loaded = load_weights(tiny(name).bundle, torch.float32, CPU)
+        prefix = prefix_for(recorded(loaded.config), NUM_VIRTUAL)
+        values = prefix.tensors["prompt_embeddings"]
+        values.copy_(torch.from_numpy(lora_weight("prompt_embeddings", tuple(values.shape)))).requires_grad_()
+        decoder = TorchDecoder(loaded.config, loaded.weights, None, prefix, recompute_layers=recompute)
+        tokens = packed_rows()
+        loss = decoder.loss(tokens) / len(tokens.labels)
+        loss.backward()
+        assert abs(loss.item() - float(wanted["loss"])) < 1e-5
+        assert np.abs(values.grad.numpy() - wanted["prompt_embeddings"]).max() < 1e-5
 
 
 def test_a_row_has_the_same_loss_alone_and_packed() -> None:

@@ -13,10 +13,15 @@ from fairway.tune.settings import DataSettings
 
 FLAGS = {field.name: flag_name(field.name) for field in dataclasses.fields(Recipe)} | {
     name: f"{flag_name(name)}/--no-{flag_name(name)[2:]}"
-    for name in ("packing", "bf16", "gradient_checkpointing", "use_rslora", "keep_epochs", "raw", "gate")
-}
+    for name in ("packing", "bf16", "gradient_checkpointing", "use_rslora", "use_dora",
+                 "bnb_4bit_use_double_quant", "keep_epochs", "raw", "gate")
+}  # fmt: skip
 DATA = {field.name for field in dataclasses.fields(DataSettings)}
-LORA = {"r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "keep_epochs"}
+LORA = ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "target_modules", "keep_epochs")
+FOUR_BITS = ("bnb_4bit_quant_type", "bnb_4bit_use_double_quant")
+METHODS = dict.fromkeys(LORA, ("lora", "qlora")) | dict.fromkeys(FOUR_BITS, ("qlora",))
+METHODS |= {"num_virtual_tokens": ("prefix",)}
+"""Settings that mean something with these methods only."""
 MEASURED = {"eval_steps", "early_stopping_patience", "gate", "require", "metric", "gate_max_tokens"}
 RUN = ("out", "resume", "dry_run", "accept", "price_per_hour")
 CHECK = {"strict": "--strict", "page": "--html", "preview": "--preview"}
@@ -49,9 +54,12 @@ def check_training(flags: Mapping[str, Any], recipe: Recipe | None, *, is_measur
                 "--resume goes on with the recipe of the run.", hint="Leave the other settings out."
             )
         return
-    idle = [name for name in given if name in LORA and recipe.method == "full"]
+    idle = [name for name in given if recipe.method not in METHODS.get(name, (recipe.method,))]
     if idle:
-        raise UsageError(f"{flag_name(idle[0])} has no meaning with --method full.", hint="Leave it out.")
+        raise UsageError(
+            f"{flag_name(idle[0])} has no meaning with --method {recipe.method}.",
+            hint=f"Leave it out, or say --method {METHODS[idle[0]][0]}.",
+        )
     unmeasured = [name for name in MEASURED & given.keys() if not is_measured]
     in_file = recipe.early_stopping_patience is not None or recipe.gate_settings is not None
     if not is_measured and (unmeasured or in_file):

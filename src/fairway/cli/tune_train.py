@@ -22,12 +22,14 @@ from fairway.errors import UsageError
 from fairway.registry.progress import Progress
 
 if TYPE_CHECKING:
+    from fairway.tune.job import Job
     from fairway.tune.lora_layers import LoraLayers
+    from fairway.tune.prefix_tokens import PrefixTokens
     from fairway.tune.quote import Quote
     from fairway.tune.recipe import Recipe
     from fairway.tune.run_folder import Facts, RunFolder
     from fairway.tune.tracking import TrackedRun, Trackers
-    from fairway.tune.trainer import Job, Trainer, Update
+    from fairway.tune.trainer import Trainer, Update
 
 PLACES = ("step", "num_steps")
 KEPT = ("loss.svg", "run.json", "recipe.toml", "metrics.jsonl", "gate.json")
@@ -91,7 +93,8 @@ def train(wanted: Wanted, screen: Screen) -> int:
         trackers.finish([], completed=False)
         screen.note(f"{interrupted.message} Go on with: {_again(wanted)}")
         return interrupted.exit_code
-    publish = partial(_publish, prepared=prepared, tensors=tensors, made=(job.lora, stored), screen=screen)
+    made = (job.lora or job.prefix, stored)
+    publish = partial(_publish, prepared=prepared, tensors=tensors, made=made, screen=screen)
     gate = recipe.gate_settings
     path = publish(folder.path) if gate is None else publish_gated(folder.path, publish, wanted, gate, screen)
     figures.draw(trainer.progress.held_out)
@@ -282,15 +285,15 @@ def _publish(
     folder: Path,
     prepared: Prepared,
     tensors: Mapping[str, Any],
-    made: tuple[LoraLayers | None, Mapping[str, str]],
+    made: tuple[LoraLayers | PrefixTokens | None, Mapping[str, str]],
     screen: Screen,
 ) -> Path:
     from fairway.tune.publish_result import Origins, publish_adapter, publish_model
 
     origins = Origins(prepared.bundle, prepared.base_name, prepared.recipe, prepared.facts)
-    lora, stored = made
-    if lora is not None:
-        return publish_adapter(folder, lora, tensors, origins)
+    beside, stored = made
+    if beside is not None:
+        return publish_adapter(folder, beside, tensors, origins)
     with screen.step("Wrote the model", is_bytes=True) as progress:
         return publish_model(folder, tensors, stored, origins, progress)
 
@@ -314,8 +317,10 @@ def _tell(wanted: Wanted, path: Path, trainer: Trainer, figures: _Figures) -> No
         click.echo(f"  {name} {first:.3f} in the first update, {last:.3f} in the last")
     if state.is_over:
         click.echo(f"  stopped early; kept update {state.best_step:,}, held-out loss {state.best_loss:.3f}")
-    if trainer.job.lora is not None:
+    lora = trainer.job.lora
+    if lora is not None and not lora.uses_dora:
         click.echo(f"  serve it: fairway serve {wanted.model} --lora {wanted.out.resolve().name}={path}")
+    if lora is not None:
         click.echo(
             f"  merge it: fairway merge {wanted.model} {path} --out {wanted.out.resolve().name}-merged"
         )

@@ -26,7 +26,7 @@ Share: TypeAlias = "tuple[LoraLayer, float]"
 def combined(adapters: Sequence[tuple[Adapter, float]], how: Combination = "cat") -> Adapter:
     """One adapter that counts as all of them by their weights, in float32.
 
-    Raises `UnsupportedError` where an adapter replaces whole tensors, which cannot be weighed or added, and
+    Raises `UnsupportedError` for a DoRA and for whole replaced tensors, which cannot be weighed or added, and
     `UsageError` for "linear" with unequal ranks or a weight that is no number.
     """
     [(first, weight), *rest] = adapters
@@ -35,6 +35,11 @@ def combined(adapters: Sequence[tuple[Adapter, float]], how: Combination = "cat"
     for adapter, weight in adapters:
         if not math.isfinite(weight):
             raise UsageError(f"The weight of {adapter.name} is {weight}, which is no number.")
+        if adapter.uses_dora:
+            raise UnsupportedError(
+                f"The adapter {adapter.name} is a DoRA, whose rows' lengths cannot be weighed or added.",
+                hint="Merge it alone, with the weight 1.",
+            )
     layers: dict[str, list[Share]] = {}
     for adapter, weight in adapters:
         for name, layer in adapter.layers.items():

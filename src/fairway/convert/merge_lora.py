@@ -1,6 +1,7 @@
 """A model with a LoRA adapter merged into it, as a bundle whose tensors are made when they are read.
 
-    weight + scale * (B @ A), computed in float32 and rounded once to the stored type
+    weight + scale * (B @ A), computed in float32 and rounded once to the stored type; of a DoRA, each row
+    of that brought to its magnitude before
 
 So any hop converts it like another model, one tensor at a time. Rule: rounded weights are not rounded
 again unasked; merging into a quantised model is what ruins adapters.
@@ -129,7 +130,10 @@ class MergedTensors:
 
     def _merged(self, name: str, layer: LoraLayer) -> DenseTensor:
         weight = floats_of(self.base.read(name))
-        weight += delta(layer, is_turned=name.startswith(TURNED_LAYERS))
+        is_turned = name.startswith(TURNED_LAYERS)
+        weight += delta(layer, is_turned=is_turned)
+        if layer.magnitude is not None:
+            weight *= _stretch(weight, floats(layer.magnitude), is_turned)
         return _stored(weight, self.infos[name].type, name)
 
 
@@ -137,6 +141,13 @@ def delta(layer: LoraLayer, *, is_turned: bool = False) -> F32:
     """scale * (B @ A), float32 [out, in], or its transpose."""
     product = floats(layer.b) @ floats(layer.a)
     return (product.T if is_turned else product) * np.float32(layer.scale)
+
+
+def _stretch(weight: F32, magnitude: F32, is_turned: bool) -> F32:
+    """What brings each output's weights to their magnitude, [out, 1] or [1, out]."""
+    lengths = np.linalg.norm(weight, axis=0 if is_turned else 1)
+    factors: F32 = (magnitude / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+    return factors[None, :] if is_turned else factors[:, None]
 
 
 def _merged_info(

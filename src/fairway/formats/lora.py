@@ -2,8 +2,10 @@
 
     weight = base weight + scale * (B @ A)      A [rank, in], B [out, rank]
 
+DoRA (https://arxiv.org/abs/2402.09353) also states how long each row of that sum is: its `magnitude`.
+
 Layers carry Hugging Face's names and row order. lora_peft.py and lora_gguf.py read and write it;
-convert/merge_lora.py merges it. Rule: what is not this sum is refused by name, never left out.
+convert/merge_lora.py merges it. Rule: what is neither of these is refused by name, never left out.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ class LoraLayer:
     """As its file states it."""
     uses_rslora: bool = False
     """Whether alpha counts by the square root of the rank."""
+    magnitude: DenseTensor | None = None
+    """[out], of DoRA."""
 
     @property
     def rank(self) -> int:
@@ -65,15 +69,19 @@ class Adapter:
     """The files that it was read from, tensors first."""
 
     @property
+    def uses_dora(self) -> bool:
+        return any(layer.magnitude is not None for layer in self.layers.values())
+
+    @property
     def num_parameters(self) -> int:
-        return sum(layer.a.values.size + layer.b.values.size for layer in self.layers.values())
+        return sum(part.values.size for layer in self.layers.values() for part in parts_of(layer))
 
     @property
     def digest(self) -> str:
         """Of all that it computes, whatever it is called: layers, scales and values as they are stored."""
         found = hashlib.sha256()
         for name, layer in sorted(self.layers.items()):
-            parts = (layer.a, layer.b)
+            parts = parts_of(layer)
             head = [name, layer.scale, [[part.type, part.shape] for part in parts]]
             found.update(json.dumps(head).encode())
             for part in parts:
@@ -81,12 +89,23 @@ class Adapter:
         return f"sha256:{found.hexdigest()}"
 
 
+def parts_of(layer: LoraLayer) -> list[DenseTensor]:
+    """A, B, and the magnitude where there is one."""
+    return [layer.a, layer.b, *([] if layer.magnitude is None else [layer.magnitude])]
+
+
 def checked_layer(name: str, layer: LoraLayer, where: str) -> LoraLayer:
-    """Raises `FormatError` unless the two matrices fit each other and the scale is a number."""
+    """Raises `FormatError` unless the parts fit each other and the scale is a number."""
     a, b = layer.a.shape, layer.b.shape
     if len(a) != 2 or len(b) != 2 or a[0] != b[1] or min(*a, *b) < 1:
         raise FormatError(
             f"The LoRA matrices of {name[:120]} in {where} do not fit: A {list(a)[:4]}, B {list(b)[:4]}.",
+            hint="Save the adapter again.",
+        )
+    if layer.magnitude is not None and layer.magnitude.shape != (b[0],):
+        found = list(layer.magnitude.shape)[:4]
+        raise FormatError(
+            f"The magnitude of {name[:120]} in {where} is {found}, not [{b[0]}].",
             hint="Save the adapter again.",
         )
     if not math.isfinite(layer.alpha):

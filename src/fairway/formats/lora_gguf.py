@@ -133,6 +133,11 @@ def write_gguf_adapter(adapter: Adapter, path: Path, config: Mapping[str, Any]) 
             f"The adapter replaces whole tensors ({name[:80]}), and a GGUF adapter cannot hold them.",
             hint="Merge it into its model and convert that.",
         )
+    if adapter.uses_dora:
+        raise UnsupportedError(
+            "The adapter is a DoRA, and a GGUF adapter cannot hold its magnitudes.",
+            hint="Merge it into its model and convert that.",
+        )
     architecture = architecture_of(config)
     alpha = _common_alpha(adapter)
     tensors: dict[str, GgufData] = {}

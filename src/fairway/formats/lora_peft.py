@@ -28,7 +28,7 @@ CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "a
 PREFIX = "base_model.model."
 UNDERSTOOD = frozenset(
     {"alpha_pattern", "base_model_name_or_path", "bias", "lora_alpha", "modules_to_save", "peft_type", "r"}
-    | {"rank_pattern", "target_modules", "use_rslora", "init_lora_weights", "fan_in_fan_out"}
+    | {"rank_pattern", "target_modules", "use_rslora", "use_dora", "init_lora_weights", "fan_in_fan_out"}
 )
 WITHOUT_MEANING = frozenset(
     {
@@ -51,7 +51,6 @@ WITHOUT_MEANING = frozenset(
 )
 """Settings of training, or of where layers are, which the tensors say themselves."""
 UNSUPPORTED = {
-    "use_dora": "DoRA, which also scales every row by a trained magnitude",
     "use_qalora": "QALoRA, whose matrices work on groups of inputs",
     "use_bdlora": "block-diagonal LoRA",
     "lora_bias": "trained biases of the LoRA matrices",
@@ -68,6 +67,8 @@ UNSUPPORTED = {
 CHANGED_BASES = ("pissa", "olora", "loftq", "corda")
 """Ways to begin that also change the base model: B @ A is no difference to the original."""
 _TENSOR = re.compile(r"(?P<layer>.+)\.(?P<part>lora_A|lora_B)(?:\.(?!weight$)[^.]+)?\.weight")
+MAGNITUDE = "lora_magnitude_vector"
+_MAGNITUDE = re.compile(rf"(?P<layer>.+)\.(?P<part>{MAGNITUDE})(?:\.(?!weight$)[^.]+)?(?:\.weight)?")
 _PLAIN_PATTERN = re.compile(r"\^?[\w.\-]+\$?")
 T = TypeVar("T")
 
@@ -80,7 +81,7 @@ def read_peft(folder: Path) -> Adapter:
     pairs: dict[str, dict[str, DenseTensor]] = {}
     replaced: dict[str, DenseTensor] = {}
     for name in tensors.infos:
-        if match := _TENSOR.fullmatch(name):
+        if match := _TENSOR.fullmatch(name) or _MAGNITUDE.fullmatch(name):
             pairs.setdefault(_layer_name(match["layer"]), {})[match["part"]] = _floats(tensors, name)
         else:
             replaced[_replaced_name(folder, name)] = _floats(tensors, name)
@@ -98,6 +99,11 @@ def read_peft(folder: Path) -> Adapter:
 
 def _refuse(folder: Path, config: Mapping[str, Any]) -> None:
     kind = config.get("peft_type")
+    if kind == "PREFIX_TUNING":
+        raise UnsupportedError(
+            f"The adapter in {folder} is a prefix, which can be neither merged nor served here.",
+            hint="Use it with PEFT, or train an adapter that can be served: fairway tune --method lora.",
+        )
     if kind != "LORA":
         raise _unsupported(folder, f"an adapter of type {str(kind)[:40]!r}, not LoRA")
     for name, value in config.items():
@@ -138,19 +144,21 @@ def _layer_name(name: str) -> str:
 def _replaced_name(folder: Path, name: str) -> str:
     """A tensor that takes the place of the base model's; anything of LoRA's own is a kind not known here."""
     if "lora_" in name:
-        what = "DoRA's magnitudes" if "magnitude" in name else f"the tensor {name[-60:]!r}"
-        what = "LoRA on embeddings" if "lora_embedding" in name else what
+        what = "LoRA on embeddings" if "lora_embedding" in name else f"the tensor {name[-60:]!r}"
         raise _unsupported(folder, what)
     return _layer_name(name).replace(".modules_to_save.default.", ".").replace(".original_module.", ".")
 
 
 def _layer(folder: Path, config: Mapping[str, Any], name: str, pair: Mapping[str, DenseTensor]) -> LoraLayer:
-    if len(pair) != 2:
-        raise FormatError(f"{name[:120]} in {folder} has only {next(iter(pair))}.", hint="Save it again.")
+    wanted = {"lora_A", "lora_B"} | ({MAGNITUDE} if config.get("use_dora") is True else set())
+    if pair.keys() != wanted:
+        found, needed = (", ".join(sorted(each)) for each in (pair, wanted))
+        raise FormatError(f"{name[:120]} in {folder} has {found}, not {needed}.", hint="Save it again.")
     alpha = _pattern_value(folder, config.get("alpha_pattern"), name, config.get("lora_alpha"))
     if isinstance(alpha, bool) or not isinstance(alpha, int | float):
         raise FormatError(f"lora_alpha in {folder / CONFIG} is {str(alpha)[:40]!r}, not a number.")
-    layer = LoraLayer(pair["lora_A"], pair["lora_B"], float(alpha), config.get("use_rslora") is True)
+    uses_rslora = config.get("use_rslora") is True
+    layer = LoraLayer(pair["lora_A"], pair["lora_B"], float(alpha), uses_rslora, pair.get(MAGNITUDE))
     return checked_layer(name, layer, str(folder))
 
 
@@ -174,6 +182,8 @@ def write_peft(adapter: Adapter, folder: Path) -> None:
     for name, layer in adapter.layers.items():
         tensors[f"{PREFIX}{name}.lora_A.weight"] = tensor_data(layer.a)
         tensors[f"{PREFIX}{name}.lora_B.weight"] = tensor_data(layer.b)
+        if layer.magnitude is not None:
+            tensors[f"{PREFIX}{name}.{MAGNITUDE}"] = tensor_data(layer.magnitude)
     write_safetensors(folder / WEIGHTS, tensors, {"format": "pt"})
     with atomic_file(folder / CONFIG) as file:
         file.write((json.dumps(_config(adapter), indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
@@ -191,6 +201,7 @@ def _config(adapter: Adapter) -> dict[str, Any]:
         "r": rank,
         "lora_alpha": _whole(alpha),
         "use_rslora": uses_rslora,
+        "use_dora": adapter.uses_dora,
         "rank_pattern": {name: layer.rank for name, layer in layers.items() if layer.rank != rank},
         "alpha_pattern": {name: _whole(value) for name, value in alphas.items() if value != alpha},
         "target_modules": target_modules(layers),

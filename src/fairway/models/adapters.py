@@ -25,6 +25,12 @@ def adapter_deltas(program: Program, adapter: Adapter, max_rank: int) -> dict[st
     if adapter.replaced:
         what = f"replaces whole tensors ({next(iter(adapter.replaced))[:80]})"
         raise UnsupportedError(f"The adapter {adapter.name} {what}, which cannot be served.", hint=MERGE)
+    if adapter.uses_dora:
+        raise UnsupportedError(
+            f"The adapter {adapter.name} is a DoRA: it also sets how long each row of a weight is, which "
+            "cannot be served unmerged.",
+            hint=MERGE,
+        )
     shapes = {
         part.name: (part.width, linear.x.width)
         for linear in adaptable(program.operations)

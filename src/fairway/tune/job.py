@@ -12,6 +12,7 @@ from torch import Tensor
 from fairway.formats.bundle import Bundle
 from fairway.tune.batches import Batches
 from fairway.tune.lora_layers import LoraLayers
+from fairway.tune.prefix_tokens import PrefixTokens
 from fairway.tune.recipe import Recipe
 from fairway.tune.torch_decoder import TorchDecoder
 
@@ -35,6 +36,7 @@ class Job:
     """The model without its adapter; None where all weights are trained."""
     teacher: TorchDecoder | None = None
     """Frozen, to distill from."""
+    prefix: PrefixTokens | None = None
 
     def train(self, is_training: bool) -> None:
         """Whether dropout is on."""

@@ -5,31 +5,35 @@ The rule: whatever is wrong with a row is said before a weight is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from fairway.errors import UnsupportedError
+from fairway.errors import SettingsError, UnsupportedError
 from fairway.formats.bundle import Bundle
 from fairway.formats.floats import FLOATS
+from fairway.models.config import DecoderConfig
 from fairway.registry.progress import Progress
 from fairway.tune.batches import Batches
 from fairway.tune.dataset import Dataset
 from fairway.tune.encode import Encoder, Example, fitted
 from fairway.tune.forward_names import recorded
+from fairway.tune.frozen_base import FourBits, turned_in
 from fairway.tune.initial_weights import STD, begin_anew
 from fairway.tune.job import Job
-from fairway.tune.lora_layers import lora_for
+from fairway.tune.lora_layers import LoraLayers, lora_for, row_lengths
 from fairway.tune.objective_settings import Objective
 from fairway.tune.objectives.table import kind_of
+from fairway.tune.prefix_tokens import PrefixTokens, prefix_for
 from fairway.tune.recipe import Recipe
 from fairway.tune.rows import RowError
 from fairway.tune.teacher import load_teacher
 from fairway.tune.torch_decoder import TorchDecoder
-from fairway.tune.torch_weights import load_weights
+from fairway.tune.torch_weights import Loaded, load_weights
 
 CHUNK = 256
 """Rows that are tokenised at once, on all cores."""
@@ -78,33 +82,86 @@ def prepare_job(
     """The job, and each tensor's name in the checkpoint. `data`: examples to learn, and held-out ones."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     compute = torch.bfloat16 if recipe.bf16 else torch.float32
-    is_lora = recipe.method == "lora"
-    if not is_lora:
-        _refuse_rounded(bundle)
-    loaded = load_weights(bundle, compute if is_lora else torch.float32, device, progress)
+    loaded = _weights(bundle, recipe, device, progress)
     if recipe.init == "random":
         std = float(bundle.config.get("initializer_range") or STD)
-        begin_anew(loaded.weights, recorded(loaded.config), std, recipe.seed)
-    lora, trained = None, dict(loaded.weights)
-    if is_lora:
-        torch.manual_seed(recipe.seed)
-        lora = lora_for(recorded(loaded.config), recipe.lora)
-        lora.tensors = {name: each.to(device) for name, each in lora.tensors.items()}
-        trained = lora.tensors
+        begin_anew(dict(_tensors(loaded)), recorded(loaded.config), std, recipe.seed)
+    examples, held_out = data
+    lora = _lora(loaded, recipe, device) if recipe.method in ("lora", "qlora") else None
+    prefix = _prefix(loaded.config, recipe, [*examples, *held_out]) if recipe.method == "prefix" else None
+    if prefix is not None:
+        prefix.to(device)
+    beside = lora or prefix
+    trained = dict(_tensors(loaded)) if beside is None else beside.tensors
     for each in trained.values():
         each.requires_grad_(True)
     decoder = TorchDecoder(
-        loaded.config, loaded.weights, lora, compute=compute, recompute_layers=recipe.gradient_checkpointing
+        loaded.config,
+        loaded.weights,
+        lora,
+        prefix,
+        compute=compute,
+        recompute_layers=recipe.recomputes_layers,
     )
     examples, held_out = data
-    base = TorchDecoder(loaded.config, loaded.weights, compute=compute) if lora is not None else None
+    adds = lora is not None or prefix is not None
+    base = TorchDecoder(loaded.config, loaded.weights, compute=compute) if adds else None
     batched = kind_of(recipe.objective).batched(recipe)
     context = loaded.config.max_context
     batches = Batches([len(each) for each in examples], batched, recipe.max_length or context)
-    job = Job(decoder, trained, lora, recipe, examples, held_out, batches, device, bundle, context, base)
+    job = Job(
+        decoder,
+        trained,
+        lora,
+        recipe,
+        examples,
+        held_out,
+        batches,
+        device,
+        bundle,
+        context,
+        base,
+        prefix=prefix,
+    )
     if teacher is not None:
         job = replace(job, teacher=load_teacher(teacher, compute, device, progress))
     return job, loaded.stored
+
+
+def _weights(bundle: Bundle, recipe: Recipe, device: torch.device, progress: Progress) -> Loaded:
+    if recipe.method == "full":
+        _refuse_rounded(bundle)
+        return load_weights(bundle, torch.float32, device, progress)
+    if recipe.method != "qlora":
+        return load_weights(bundle, torch.bfloat16 if recipe.bf16 else torch.float32, device, progress)
+    settings = (recipe.bnb_4bit_quant_type, recipe.bnb_4bit_use_double_quant)
+    return load_weights(bundle, FourBits(*settings, device, turned_in(bundle)), device, progress)
+
+
+def _lora(loaded: Loaded, recipe: Recipe, device: torch.device) -> LoraLayers:
+    torch.manual_seed(recipe.seed)
+    program = recorded(loaded.config)
+    lora = lora_for(program, recipe.lora, row_lengths(program, loaded.weights) if recipe.use_dora else None)
+    lora.to(device)
+    return lora
+
+
+def _prefix(config: DecoderConfig, recipe: Recipe, examples: Sequence[Example]) -> PrefixTokens:
+    room = config.max_context - recipe.num_virtual_tokens
+    longest = max(map(len, examples))
+    if longest > room:
+        raise SettingsError(
+            f"An example has {longest:,} tokens, and {recipe.num_virtual_tokens} virtual ones before it are "
+            f"more than the model's context, {config.max_context:,}.",
+            hint=f"Say --max-length {room}." if room >= 8 else "Lower --num-virtual-tokens.",
+            param="num_virtual_tokens",
+        )
+    torch.manual_seed(recipe.seed)
+    return prefix_for(recorded(config), recipe.num_virtual_tokens)
+
+
+def _tensors(loaded: Loaded) -> Iterator[tuple[str, Tensor]]:
+    return ((name, each) for name, each in loaded.weights.items() if isinstance(each, Tensor))
 
 
 def _refuse_rounded(bundle: Bundle) -> None:

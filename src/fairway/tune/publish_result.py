@@ -21,6 +21,7 @@ from fairway.formats.lora_peft import write_peft
 from fairway.registry.progress import Progress
 from fairway.tensors import DenseTensor
 from fairway.tune.lora_layers import LoraLayers
+from fairway.tune.prefix_tokens import PrefixTokens
 from fairway.tune.recipe import Recipe
 from fairway.tune.run_folder import ADAPTER, MODEL, Facts
 
@@ -35,12 +36,17 @@ class Origins:
     facts: Facts
 
 
-def publish_adapter(folder: Path, lora: LoraLayers, tensors: Mapping[str, Tensor], origins: Origins) -> Path:
-    """Writes FOLDER/adapter, which PEFT and `fairway convert --adapter` load."""
+def publish_adapter(
+    folder: Path, beside: LoraLayers | PrefixTokens, tensors: Mapping[str, Tensor], origins: Origins
+) -> Path:
+    """Writes FOLDER/adapter, which PEFT loads, and of LoRA `fairway convert --adapter` too."""
     path = folder / ADAPTER
     if path.exists():
         shutil.rmtree(path)  # of a run that was killed while it wrote this
-    write_peft(lora.adapter(ADAPTER, origins.base_name, tensors), path)
+    if isinstance(beside, PrefixTokens):
+        beside.write(path, origins.base_name, tensors)
+    else:
+        write_peft(beside.adapter(ADAPTER, origins.base_name, tensors), path)
     with atomic_file(path / FILE_NAME) as file:
         file.write(Lineage(None, _steps(origins)).to_json().encode("utf-8"))
     return path

@@ -12,13 +12,15 @@ import torch
 from fairway.errors import DoesNotFit
 from fairway.formats.bundle import Bundle
 from fairway.models.families import read_config
-from fairway.models.sizes import num_parameters
+from fairway.models.sizes import Expected, expected_tensors, num_parameters
 from fairway.tune.prepare_job import num_trained
 from fairway.tune.recipe import Recipe
 from fairway.tune.trainer import Trainer
 
 GRADIENT_BYTES, MOMENT_BYTES = 4, 8
 """Of AdamW, per trained parameter."""
+FOUR_BITS = (4 + 32 / 64) / 8
+"""Bytes of a weight of QLoRA with its share of a scale; of a table two."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +44,29 @@ class Quote:
 
 def check_memory(bundle: Bundle, recipe: Recipe, free_bytes: int, teacher: Bundle | None = None) -> None:
     """Raises `DoesNotFit` where the weights, and what AdamW keeps beside them, are more than there is."""
-    is_lora = recipe.method == "lora"
-    per_parameter = (2 if recipe.bf16 else 4) if is_lora else 4 + GRADIENT_BYTES + MOMENT_BYTES
-    needed = per_parameter * num_parameters(read_config(bundle.config, bundle.config_name))
+    tensors = expected_tensors(read_config(bundle.config, bundle.config_name)).values()
+    needed = sum(each.num_elements * _bytes_per_value(each, recipe) for each in tensors)
     if teacher is not None:
         taught = num_parameters(read_config(teacher.config, teacher.config_name))
         needed += (2 if recipe.bf16 else 4) * taught
     if needed > free_bytes and not torch.cuda.is_available():
         raise DoesNotFit(
             f"Training {bundle.name} needs {gib(needed)} of memory at least, and {gib(free_bytes)} are free.",
-            hint="Try --method lora --bf16, or a smaller model.",
+            hint="Name a smaller model." if recipe.method == "qlora" else "Try --method qlora.",
         )
 
 
-def gib(num_bytes: int) -> str:
+def _bytes_per_value(tensor: Expected, recipe: Recipe) -> float:
+    if recipe.method == "full":
+        return 4 + GRADIENT_BYTES + MOMENT_BYTES
+    if tensor.role == "float":
+        return 4
+    if recipe.method == "qlora":
+        return FOUR_BITS if tensor.role == "linear" else 2
+    return 2 if recipe.bf16 else 4
+
+
+def gib(num_bytes: float) -> str:
     """ "1.50 GiB" """
     return f"{num_bytes / (1 << 30):.2f} GiB"
 

@@ -27,6 +27,7 @@ from fairway.tune.settings import DataSettings
 from fairway.tune.training_arguments import translated
 
 LORA_RATE, FULL_RATE = OBJECTIVES["sft"].lora_rate, OBJECTIVES["sft"].full_rate
+PREFIX_RATE = 1e-2
 FILE_NAME = "recipe.toml"
 
 
@@ -34,7 +35,11 @@ FILE_NAME = "recipe.toml"
 class Recipe:
     """The default of every field is what most people want; None is explained by its help."""
 
-    method: Literal["lora", "full"] = setting("lora", "train an adapter beside the weights, or all weights")
+    method: Literal["lora", "qlora", "prefix", "full"] = setting(
+        "lora",
+        "train an adapter beside the weights, beside weights held in 4 bits, keys and values before the "
+        "first token, or all weights",
+    )
     objective: Literal["sft", "dpo", "orpo", "kto", "grpo", "distill", "reward"] | None = setting(
         None, "what is learned; unset: sft for answers and texts, dpo for preferences, kto for judged answers"
     )
@@ -47,8 +52,8 @@ class Recipe:
     )
     learning_rate: float | None = setting(
         None,
-        f"highest step size; unset: {LORA_RATE:g} for lora and {FULL_RATE:g} for full, "
-        "1e-5 and 1e-6 for objectives that compare answers",
+        f"highest step size; unset: {LORA_RATE:g}, for prefix {PREFIX_RATE:g}, for full {FULL_RATE:g}; "
+        "1e-5 and for full 1e-6 for objectives that compare answers",
         minimum=0,
     )
     num_train_epochs: float = setting(3.0, "how often every example is seen", minimum=0)
@@ -68,12 +73,20 @@ class Recipe:
     max_grad_norm: float = setting(1.0, "gradients are clipped to this norm; 0 clips nothing", minimum=0)
     seed: int = setting(42, "of the order, of LoRA's beginning and of dropout", minimum=0)
     bf16: bool = setting(False, "multiply in bfloat16; norms, loss and trained weights stay float32")
-    gradient_checkpointing: bool = setting(False, "compute layers twice: less memory, more time")
+    gradient_checkpointing: bool | None = setting(
+        None, "compute layers twice: less memory, more time; unset: with qlora only"
+    )
     r: int = setting(8, "rank of LoRA", minimum=1)
     lora_alpha: float = setting(8.0, "LoRA counts by alpha / r", minimum=0)
     lora_dropout: float = setting(0.0, "dropout before LoRA", minimum=0, maximum=0.99)
     use_rslora: bool = setting(False, "LoRA counts by alpha / sqrt(r)")
+    use_dora: bool = setting(
+        False, "train the lengths of the adapted weights' rows too; merge it to serve it"
+    )
     target_modules: tuple[str, ...] = setting((ALL,), f"layers that LoRA adapts, like q_proj, or {ALL}")
+    bnb_4bit_quant_type: Literal["nf4", "int4"] = setting("nf4", "values that qlora rounds weights to")
+    bnb_4bit_use_double_quant: bool = setting(False, "qlora rounds the scales of its blocks as well")
+    num_virtual_tokens: int = setting(20, "tokens of a prefix", minimum=1)
     eval_steps: int | None = setting(None, "measure held-out loss so often; unset: each epoch", minimum=1)
     early_stopping_patience: int | None = setting(
         None, "stop after so many measurements without a better held-out loss, and keep the best", minimum=1
@@ -125,7 +138,13 @@ class Recipe:
     def rate(self) -> float:
         if self.learning_rate is not None:
             return self.learning_rate
+        if self.method == "prefix":
+            return PREFIX_RATE
         return self.of_objective.full_rate if self.method == "full" else self.of_objective.lora_rate
+
+    @property
+    def recomputes_layers(self) -> bool:
+        return self.method == "qlora" if self.gradient_checkpointing is None else self.gradient_checkpointing
 
     @property
     def of_objective(self) -> ObjectiveSettings:
@@ -179,6 +198,11 @@ def read_recipe(path: Path | None, flags: Mapping[str, Any]) -> Recipe:
         raise SettingsError(
             "init random begins from scratch: an adapter on nothing.", hint="Say --method full."
         )
+    if recipe.gate_settings is not None and (recipe.use_dora or recipe.method == "prefix"):
+        raise SettingsError(
+            f"The gate asks an adapter as it is served; a {'DoRA' if recipe.use_dora else 'prefix'} is not.",
+            hint="Leave gate and require out; a merged DoRA is scored by fairway gate.",
+        )
     return recipe
 
 
@@ -213,12 +237,22 @@ def with_objective(recipe: Recipe, objective: Objective) -> Recipe:
             f"{objective} samples from the model while it learns, which --method {made.method} cannot do.",
             hint=f"Use --method {' or '.join(methods)}.",
         )
+    if made.backend == "trl" and (made.use_dora or made.method not in ("lora", "full")):
+        raise SettingsError(
+            f"--backend trl trains LoRA or all weights, and not {'DoRA' if made.use_dora else made.method}.",
+            hint="Use --backend native.",
+        )
     if "num_generations" in made.of_objective.own:
-        _check_groups(made)
+        _check_sampled(made)
     return made
 
 
-def _check_groups(recipe: Recipe) -> None:
+def _check_sampled(recipe: Recipe) -> None:
+    if recipe.use_dora:
+        raise SettingsError(
+            f"{recipe.objective} samples from the adapter while it learns, and a DoRA is not served.",
+            hint="Leave use_dora out.",
+        )
     answers = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
     if answers % recipe.num_generations:
         raise SettingsError(

@@ -1,6 +1,7 @@
 """A run's folder: recipe as run, what it was made from, a line of figures per update, and the result.
 
-    recipe.toml  run.json  metrics.jsonl  completions.jsonl  checkpoints/  epochs/  loss.svg  adapter/ or model/
+    recipe.toml  run.json  metrics.jsonl  completions.jsonl  loss.svg
+    checkpoints/  epochs/  adapter/ or model/
 
 The rule: what is there suffices to run it again, and a folder holds one run.
 """

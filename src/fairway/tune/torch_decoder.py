@@ -7,7 +7,8 @@ loss are float32, as under autocast.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,8 +23,11 @@ from fairway.tune.chunked_loss import chunked_loss
 from fairway.tune.columns import Columns
 from fairway.tune.forward_names import NamedFloats, NamedMatrix, recorded
 from fairway.tune.forward_parts import split, tensor_names
+from fairway.tune.frozen_matrix import HalfMatrix
 from fairway.tune.lora_layers import LoraLayers
 from fairway.tune.packing import Packed
+from fairway.tune.prefix_tokens import PrefixTokens
+from fairway.tune.torch_weights import Held
 
 
 @dataclass
@@ -60,19 +64,20 @@ def tokens_of(packed: Packed, device: torch.device) -> Tokens:
 
 
 class TorchDecoder:
-    """One model with its weights, and perhaps LoRA layers beside them."""
+    """One model with its weights, and perhaps LoRA layers beside them, or a prefix before every example."""
 
     def __init__(
         self,
         config: DecoderConfig,
-        weights: Mapping[str, Tensor],
+        weights: Mapping[str, Held],
         lora: LoraLayers | None = None,
+        prefix: PrefixTokens | None = None,
         *,
         compute: torch.dtype = torch.float32,
         recompute_layers: bool = False,
     ) -> None:
         """`weights` by the families' names. `recompute_layers` is gradient checkpointing."""
-        self._weights, self._lora, self._compute = weights, lora, compute
+        self._weights, self._lora, self._prefix, self._compute = weights, lora, prefix, compute
         self._parts = split(recorded(config))
         self._recompute = recompute_layers
 
@@ -80,11 +85,13 @@ class TorchDecoder:
         """The sum of the labels' cross entropies, float32."""
         hidden = self.hidden(tokens)[tokens.rows]
         head = [self._weights[name] for each in self._parts.last for name in tensor_names(each)]
-        trained = [each for each in head if each.requires_grad]
+        trained = [each for each in head if isinstance(each, Tensor) and each.requires_grad]
         return chunked_loss(self.logits, hidden, tokens.labels, trained)
 
     def hidden(self, tokens: Tokens) -> Tensor:
         """The residual stream after the last layer, [tokens, hidden_size]."""
+        if self._prefix is not None:
+            tokens = replace(tokens, positions=tokens.positions + len(self._prefix), turns={})
         columns = Columns()
         self._run(self._parts.first, columns, tokens)
         hidden = columns.read(self._parts.hidden)
@@ -133,7 +140,7 @@ class TorchDecoder:
         match operation:
             case p.Embed(table, out, scale):
                 assert isinstance(table, NamedMatrix)
-                rows = functional.embedding(tokens.ids, self._weights[table.names[0]]).float()
+                rows = self._rows(table.names[0], tokens.ids)
                 columns.write(out, rows if scale == 1 else rows * scale)
             case p.AddPosition(table, x):
                 columns.write(x, columns.read(x) + self._floats(table)[tokens.positions.long()])
@@ -143,7 +150,8 @@ class TorchDecoder:
                     columns.write(part, ops.rope(heads, tokens.turn(operation)).flatten(1))
             case p.Attention(q, out):
                 assert cached is not None
-                columns.write(out, ops.attend(columns.read(q), *cached, operation, tokens.lengths))
+                before = None if self._prefix is None else self._prefix.at(operation.layer)
+                columns.write(out, ops.attend(columns.read(q), *cached, operation, tokens.lengths, before))
 
     def _alone(self, operation: p.Operation, columns: Columns) -> Tensor:
         """Operations that need nothing but a token's own values."""
@@ -177,21 +185,42 @@ class TorchDecoder:
         bias = None if operation.bias is None else self._floats(operation.bias).to(self._compute)
         start = 0
         for name, size in zip(matrix.names, matrix.sizes, strict=True):
-            weight = self._weights[name].to(self._compute)
-            values = functional.linear(x, weight.T if matrix.input_first else weight,
-                              None if bias is None else bias[start : start + size])  # fmt: skip
+            multiply = partial(self._product, name, matrix.input_first)
+            values = multiply(x)
             if self._lora is not None:
-                values = self._lora.added(name, x, values)
+                values = self._lora.added(name, x, values, multiply)
+            values = values if bias is None else values + bias[start : start + size]
             values = values if operation.scale == 1 else values * operation.scale
             if operation.residual is not None:
                 values = columns.read(operation.residual.columns(start, size)) + values
             columns.write(operation.out.columns(start, size), values)
             start += size
 
+    def _product(self, name: str, input_first: bool, x: Tensor) -> Tensor:
+        """x @ W.T in the type of x; a frozen matrix is [out, in] in any case."""
+        weight = self._weights[name]
+        if not isinstance(weight, Tensor):
+            return weight.product(x)
+        values = weight.to(x.dtype)
+        return functional.linear(x, values.T if input_first else values)
+
+    def _vector(self, name: str) -> Tensor:
+        vector = self._weights[name]
+        assert isinstance(vector, Tensor)
+        return vector.float()
+
+    def _rows(self, name: str, ids: Tensor) -> Tensor:
+        """Those of an embedding, float32."""
+        table = self._weights[name]
+        if isinstance(table, HalfMatrix):
+            return table.rows(ids)
+        assert isinstance(table, Tensor)
+        return functional.embedding(ids, table).float()
+
     def _floats(self, array: object) -> Tensor:
         """A vector or table in float32."""
         assert isinstance(array, NamedFloats)
-        values = [self._weights[name].float() for name in array.names]
+        values = [self._vector(name) for name in array.names]
         joined = values[0] if len(values) == 1 else torch.cat(values)
         return joined + array.offset if array.offset else joined
 

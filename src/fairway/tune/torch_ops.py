@@ -49,21 +49,29 @@ def rope(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], dim=-1).to(x.dtype)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, how: Attention, lengths: Sequence[int]) -> Tensor:
+Before = tuple[Tensor, Tensor]
+"""Keys and values that every example sees before its own, [virtual tokens, kv heads * head_size]."""
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, how: Attention, lengths: Sequence[int], before: Before | None = None
+) -> Tensor:
     """Causal attention within each example; q, k, v [tokens, heads * head_size], lengths of the examples."""
     q, k, v = (each.unflatten(-1, (-1, how.head_size)) for each in (q, k, v))
     if len(set(lengths)) == 1:
         shape = (len(lengths), lengths[0])
         q, k, v = (each.unflatten(0, shape) for each in (q, k, v))
-        return _attend(q, k, v, how).flatten(0, 1)
+        return _attend(q, k, v, how, before).flatten(0, 1)
     examples = zip(*(each.split(list(lengths)) for each in (q, k, v)), strict=True)
-    return torch.cat([_attend(one[None], k[None], v[None], how)[0] for one, k, v in examples])
+    return torch.cat([_attend(one[None], k[None], v[None], how, before)[0] for one, k, v in examples])
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, how: Attention) -> Tensor:
+def _attend(q: Tensor, k: Tensor, v: Tensor, how: Attention, before: Before | None) -> Tensor:
     """[examples, tokens, heads, head_size] each -> [examples, tokens, heads * head_size]"""
+    if before is not None:
+        k, v = (_behind(prefix, each) for prefix, each in zip(before, (k, v), strict=True))
     q, k, v = (each.transpose(1, 2) for each in (q, k, v))
-    seen = _window(q.shape[2], how.window, q.device)
+    seen = _seen(q.shape[2], k.shape[2], how.window, q.device)
     if how.softcap is None:
         out = functional.scaled_dot_product_attention(
             q, k, v, attn_mask=seen, is_causal=seen is None, scale=how.scale, enable_gqa=True
@@ -73,11 +81,19 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, how: Attention) -> Tensor:
     return out.transpose(1, 2).flatten(2)
 
 
-def _window(length: int, window: int | None, device: torch.device) -> Tensor | None:
-    """Which keys each query sees, bool [length, length]; None where plain causal attention says it."""
-    if window is None or length <= window:
+def _behind(prefix: Tensor, x: Tensor) -> Tensor:
+    """x [examples, tokens, heads, head_size] after the prefix, the same for each example."""
+    heads = prefix.to(x.dtype).unflatten(-1, x.shape[2:])
+    return torch.cat([heads.expand(len(x), *heads.shape), x], dim=1)
+
+
+def _seen(num_queries: int, num_keys: int, window: int | None, device: torch.device) -> Tensor | None:
+    """Which keys each query sees, bool [queries, keys]; None where plain causal attention says it."""
+    window = num_keys if window is None else window
+    if num_queries == num_keys <= window:
         return None
-    distance = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)
+    places = torch.arange(num_keys, device=device)
+    distance = places[num_keys - num_queries :, None] - places
     return (distance >= 0) & (distance < window)
 
 
