@@ -64,15 +64,21 @@ class LoraLayers:
         b = self.tensors[f"{layer}.lora_B.weight"]
         is_dropped = self.is_training and self.settings.lora_dropout > 0
         dropped = functional.dropout(x, self.settings.lora_dropout) if is_dropped else x
-        change = functional.linear(functional.linear(dropped, a.to(x.dtype)), b.to(x.dtype)) * self.scale
+        thin = functional.linear(dropped, a.to(x.dtype))
         magnitude = self.tensors.get(f"{layer}.{MAGNITUDE}")
         if magnitude is None:
-            return product + change
+            return self._plus(product, thin, b.to(x.dtype))
+        change = functional.linear(thin, b.to(x.dtype)) * self.scale
         stretch = magnitude / stretched(self._lengths[layer], a, b * self.scale, multiply)
         stretch = stretch.to(x.dtype)
         if is_dropped:
             return product + (stretch - 1) * multiply(dropped) + stretch * change
         return stretch * (product + change)
+
+    def _plus(self, product: Tensor, thin: Tensor, b: Tensor) -> Tensor:
+        """product + scale * thin @ b.T, reading and writing the wide tensors once."""
+        rows = product.flatten(0, -2), thin.flatten(0, -2)
+        return torch.addmm(*rows, b.t(), alpha=self.scale).view(product.shape)
 
     @property
     def uses_dora(self) -> bool:
