@@ -78,10 +78,9 @@ def tune(
     check_training(flags, recipe, is_measured=validation is not None)
     if flags["out"] is None:
         raise UsageError("Where to? --out is missing.", hint=f"fairway tune {model} {data} --out my-run")
-    return train(
-        Wanted(model, data, validation, flags["out"], recipe, flags["dry_run"], as_json, flags["accept"]),
-        screen,
-    )
+    more = {name: flags[name] for name in ("dry_run", "accept", "price_per_hour")}
+    wanted = Wanted(model, data, validation, flags["out"], recipe, as_json=as_json, **more)
+    return train(wanted, screen)
 
 
 def _check(

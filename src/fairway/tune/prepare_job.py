@@ -103,7 +103,6 @@ def prepare_job(
         compute=compute,
         recompute_layers=recipe.recomputes_layers,
     )
-    examples, held_out = data
     adds = lora is not None or prefix is not None
     base = TorchDecoder(loaded.config, loaded.weights, compute=compute) if adds else None
     batched = kind_of(recipe.objective).batched(recipe)
