@@ -146,6 +146,16 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes / 1e3:.0f} kB"
 
 
+def rate(number: float) -> str:
+    """Something per second: 13,300, 142, 7.25."""
+    return f"{float(f'{number:.3g}'):,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """0.65 ms, 24 ms, 1.3 s."""
+    return f"{seconds:.2g} s" if seconds >= 0.1 else f"{1e3 * seconds:.2g} ms"
+
+
 def count(number: int) -> str:
     """260 k, 11.2 M, 7.1 B."""
     for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fairway.errors import FairwayError
 from fairway.map.history import Corrections, Subject, note
 from fairway.map.measure import Prompts, Workload, measure_engine
+from fairway.map.plan import rate
 from fairway.map.probe import probe
 from fairway.map.routes.candidates import NATIVE, Finder
 from fairway.map.routes.choose import rank
@@ -52,9 +53,9 @@ class Lap:
         if not self.measured:
             return f"{self.route.name}: {self.why_not}"
         expected = self.predicted.get("decode_tokens_per_s")
-        predicted = f", predicted {expected:.3g}" if expected else ""
+        predicted = f", predicted {rate(expected)}" if expected else ""
         decode, prefill = self.measured["decode_tokens_per_s"], self.measured["prefill_tokens_per_s"]
-        return f"{self.route.name}: writes {decode:.3g} tokens/s{predicted}; reads {prefill:.3g}"
+        return f"{self.route.name}: writes {rate(decode)} tokens/s{predicted}; reads {rate(prefill)}"
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairway.map.estimate import Need
-from fairway.map.plan import Plan, size
+from fairway.map.plan import Plan, duration, rate, size
 from fairway.map.routes.devices import Device
 from fairway.map.routes.lanes import Hop
 from fairway.map.routes.question import HOURS_PER_MONTH
@@ -122,13 +122,11 @@ class Route:
 
     def _speed(self, speed: Speed) -> str:
         users = f" for {speed.users} at once" if speed.users > 1 else ""
-        each = f" ({speed.per_user:.3g} each)" if speed.users > 1 else ""
+        each = f" ({rate(speed.per_user)} each)" if speed.users > 1 else ""
         is_measured = speed.basis == "measured"
         kind = "from limits and shares that were measured" if is_measured else "assumed, unproven"
-        return (
-            f"first token after {speed.first_token_s:.2g} s, then {speed.decode_tokens_per_s:.3g} tokens/s"
-            f"{each}{users}, ±{speed.error:.0%} ({kind})"
-        )
+        first, then = duration(speed.first_token_s), rate(speed.decode_tokens_per_s)
+        return f"first token after {first}, then {then} tokens/s{each}{users}, ±{speed.error:.0%} ({kind})"
 
     def _cost(self) -> str:
         if self.cost is None:
