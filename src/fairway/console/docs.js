@@ -3,6 +3,8 @@
 
 import { $, ServerError, ask, codeBlock, element, prepareTheme } from "/page.js";
 
+const FORM = "multipart/form-data";
+
 let schemas = {};
 
 async function start() {
@@ -43,9 +45,12 @@ function drawOperation(operation) {
   const { verb, path, summary, operationId, responses } = operation;
   const head = element("header", "", element("span", "verb", verb), element("code", "", path), element("p", "", `${summary}.`));
   const body = element("div", "body");
-  const request = operation.requestBody?.content["application/json"].schema;
-  if (request) body.append(...section("Request", fields(resolve(request))));
-  body.append(...section("Example", command(operation, request && resolve(request))));
+  const [[kind, { schema } = {}] = []] = Object.entries(operation.requestBody?.content ?? {});
+  const request = schema && resolve(schema);
+  const query = (operation.parameters ?? []).filter((each) => each.in === "query");
+  if (request) body.append(...section(kind === FORM ? "Form" : "Request", fields(request)));
+  if (query.length) body.append(...section("Query", fields(ofParameters(query))));
+  body.append(...section("Example", command(operation, kind, request)));
   for (const [kind, { schema }] of Object.entries(responses["200"].content)) {
     const answer = resolve(schema);
     if (answer.properties) body.append(folded(kind.includes("event") ? "Each event of a stream" : "Answer", fields(answer)));
@@ -55,6 +60,11 @@ function drawOperation(operation) {
   section_.id = operationId;
   section_.setAttribute("aria-label", `${verb} ${path}`);
   return section_;
+}
+
+function ofParameters(parameters) {
+  const properties = Object.fromEntries(parameters.map(({ name, schema }) => [name, schema]));
+  return { properties, required: parameters.filter((each) => each.required).map((each) => each.name) };
 }
 
 function section(title, content) {
@@ -128,19 +138,31 @@ function bounds({ minimum, exclusiveMinimum, maximum, exclusiveMaximum }) {
 
 // The command is made from the schema's required fields, with something sensible in each.
 
-const SAMPLES = { messages: [{ role: "user", content: "Tell me a story." }], prompt: "Once upon a time", tokens: [1, 2, 3] };
+const SAMPLES = {
+  training_file: "FILE_ID",
+  model: "MODEL",
+  lora_name: "ADAPTER",
+  lora_path: "PATH",
+  messages: [{ role: "user", content: "Tell me a story." }],
+  prompt: "Once upon a time",
+  tokens: [1, 2, 3],
+};
+const FORM_SAMPLES = { purpose: "fine-tune", file: "@examples.jsonl" };
 
-function command({ verb, path, security }, request) {
-  const lines = [`curl ${location.origin}${path.replace(/\{(\w+)\}/g, "MODEL")}`];
+function command({ verb, path, security }, kind, request) {
+  const lines = [`curl ${location.origin}${path.replace(/\{(\w+)\}/g, (_, name) => name.toUpperCase())}`];
+  if (verb === "DELETE" || (verb === "POST" && !request)) lines.push(`-X ${verb}`);
   if (security) lines.push('-H "Authorization: Bearer $FAIRWAY_KEY"');
-  if (verb === "POST") {
-    const names = Object.keys(SAMPLES).filter((name) => name in request.properties);
-    const wanted = names.filter((name) => (request.required ?? []).includes(name));
-    const body = Object.fromEntries((wanted.length ? wanted : names.slice(-1)).map((name) => [name, SAMPLES[name]]));
-    lines.push('-H "Content-Type: application/json"', `-d '${JSON.stringify(body)}'`);
-  }
+  if (kind === FORM) lines.push(...(request.required ?? []).map((name) => `-F ${name}="${FORM_SAMPLES[name]}"`));
+  else if (request) lines.push('-H "Content-Type: application/json"', `-d '${JSON.stringify(sampleOf(request))}'`);
   const text = lines.join(" \\\n  ");
   return codeBlock(text, "Terminal");
+}
+
+function sampleOf({ properties, required = [] }) {
+  const names = Object.keys(SAMPLES).filter((name) => name in properties);
+  const wanted = names.filter((name) => required.includes(name));
+  return Object.fromEntries((wanted.length ? wanted : names.slice(-1)).map((name) => [name, SAMPLES[name]]));
 }
 
 start();
