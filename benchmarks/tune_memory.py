@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import random
 import subprocess
@@ -119,7 +120,10 @@ def main() -> None:
         for number, name in enumerate(args.cases):
             found[name] = measure(rows, Path(folder) / f"run-{number}", args, CASES[name])
             print(name, found[name], file=sys.stderr)
-    known |= {"processor": read_processor(platform.system()).name, "threads": len(allowed_cores())}
+    known |= {
+        "processor": read_processor(platform.system()).name,
+        "threads": os.environ.get("OMP_NUM_THREADS", allowed_cores()),
+    }
     known["Fairway's commit"] = commit()
     shown = page(found, known)
     picture = bars(

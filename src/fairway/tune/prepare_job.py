@@ -18,6 +18,7 @@ from fairway.formats.bundle import Bundle
 from fairway.formats.floats import FLOATS
 from fairway.models.config import DecoderConfig
 from fairway.registry.progress import Progress
+from fairway.runtimes.heap import map_large_arrays
 from fairway.tune.batches import Batches
 from fairway.tune.dataset import Dataset
 from fairway.tune.encode import Encoder, Example, fitted
@@ -133,6 +134,7 @@ def _weights(bundle: Bundle, recipe: Recipe, device: torch.device, progress: Pro
         return load_weights(bundle, torch.float32, device, progress)
     if recipe.method != "qlora":
         return load_weights(bundle, torch.bfloat16 if recipe.bf16 else torch.float32, device, progress)
+    map_large_arrays()
     settings = (recipe.bnb_4bit_quant_type, recipe.bnb_4bit_use_double_quant)
     return load_weights(bundle, FourBits(*settings, device, turned_in(bundle)), device, progress)
 
