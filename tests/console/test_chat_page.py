@@ -303,4 +303,5 @@ def test_the_api_page_describes_every_operation(page, site):
     assert page.count(".operation") == sum(len(item) for item in document["paths"].values())
     assert "temperature" in page.text("#chat_completions")
     assert "curl " + site.url in page.text("#chat_completions .block pre")
+    assert '-F file="@examples.jsonl"' in page.text("#upload_file .block pre")
     assert page.run("return document.documentElement.scrollWidth <= innerWidth")
