@@ -121,3 +121,30 @@ def test_a_server_that_is_killed_alone_finds_its_training_again(tmp_path) -> Non
         assert done.status == "succeeded"
         assert lock.read_text() == pid  # the process that was there went on
         assert client.models.retrieve(done.fine_tuned_model).id.startswith(f"ft:{NAME}:found:")
+
+
+def test_preferences_are_learned_with_dpo(tmp_path) -> None:
+    data, recipe, state = tmp_path / "preferences.jsonl", tmp_path / "recipe.toml", tmp_path / "state"
+    recipe.write_text("r = 4\n")
+    rows = [
+        {
+            "input": {"messages": [{"role": "user", "content": question}]},
+            "preferred_output": [{"role": "assistant", "content": answer}],
+            "non_preferred_output": [{"role": "assistant", "content": "I do not know."}],
+        }
+        for question, answer in ROWS[:4]
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    method = {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.2, "n_epochs": 2}}}
+    with server(state, recipe, tmp_path / "first") as (_, client):
+        with data.open("rb") as opened:
+            file = client.files.create(file=opened, purpose="fine-tune")
+        job = client.fine_tuning.jobs.create(training_file=file.id, model=NAME, method=method)
+        done = finished(client, job.id)
+        assert (done.status, done.error) == ("succeeded", None)
+        assert done.method.dpo.hyperparameters.beta == 0.2
+        kept = (state / "jobs" / job.id / "recipe.toml").read_text()
+        assert 'objective = "dpo"\n' in kept
+        assert client.models.retrieve(done.fine_tuned_model).parent == NAME
+        wrong = client.fine_tuning.jobs.create(training_file=file.id, model=NAME)
+        assert finished(client, wrong.id).error.code == "invalid_training_file"

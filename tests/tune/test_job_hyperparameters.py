@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from fairway.errors import SettingsError, UnsupportedError
-from fairway.tune.jobs.hyperparameters import SETTINGS, check_method, check_recipe, recipe_of, resolved
+from fairway.errors import SettingsError
+from fairway.tune.jobs.hyperparameters import check_recipe, recipe_of, resolved
 from fairway.tune.jobs.job import Asked, Base, Hyperparameters
 from fairway.tune.recipe import Recipe
 
@@ -47,12 +47,10 @@ def test_the_server_s_recipe_says_what_the_client_does_not() -> None:
 
 
 def test_preferences_are_the_objective_dpo() -> None:
-    check_method("supervised")
-    if "objective" not in SETTINGS:
-        with pytest.raises(UnsupportedError, match="The method dpo is not there yet"):
-            check_method("dpo")
-        return
-    check_method("dpo")
     asked = Asked(BASE, "file-1", method="dpo", hyperparameters=Hyperparameters(beta=0.3))
     recipe = recipe_of(asked, Hyperparameters(3, 4, 1.0, 0.3), 100, Recipe())
     assert (recipe.objective, recipe.beta) == ("dpo", 0.3)
+    assert recipe.learning_rate == recipe_of(asked, Hyperparameters(3, 4, 2.0), 100, Recipe()).rate / 2
+    assert recipe.learning_rate < Recipe().rate  # each objective has its own
+    with pytest.raises(SettingsError, match="has the objective dpo"):
+        check_recipe(recipe)

@@ -18,7 +18,6 @@ from fairway.server.openai.fine_tuning_answers import checkpoint_answer, event_a
 from fairway.server.openai.fine_tuning_schema import CreateJobRequest, ListJobsQuery, ListPartsQuery
 from fairway.server.services import Services
 from fairway.tune.jobs.errors import FileMissing, InvalidFile
-from fairway.tune.jobs.hyperparameters import check_method
 from fairway.tune.jobs.job import Asked, Base, Hyperparameters
 from fairway.tune.jobs.ledger import Ledger
 from fairway.tune.jobs.names import page
@@ -131,7 +130,6 @@ def _asked(body: CreateJobRequest, base: Base, usual_seed: int) -> Asked:
             param="integrations",
         )
     method = "supervised" if body.method is None else body.method.type
-    check_method(method)
     return Asked(
         base=base,
         training_file=body.training_file,

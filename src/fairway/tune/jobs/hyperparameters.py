@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
-from fairway.errors import SettingsError, UnsupportedError
+from fairway.errors import SettingsError
 from fairway.tune.jobs.job import Asked, Hyperparameters
 from fairway.tune.recipe import Recipe
 
@@ -16,15 +16,6 @@ EXAMPLES_PER_BATCH = 10
 """A batch is at most this part of the examples, so that few of them still make many updates."""
 SAVE_S = 60.0
 SUPERVISED = "supervised"
-SETTINGS = frozenset(field.name for field in fields(Recipe))
-
-
-def check_method(method: str) -> None:
-    """Raises `UnsupportedError` for a method that `fairway tune` does not have."""
-    if method != SUPERVISED and "objective" not in SETTINGS:
-        raise UnsupportedError(
-            f"The method {method} is not there yet.", hint="Use supervised.", param="method.type"
-        )
 
 
 def _objective(asked: Asked) -> dict[str, Any]:
@@ -40,6 +31,11 @@ def check_recipe(recipe: Recipe) -> Recipe:
     if recipe.method != "lora":
         raise SettingsError(
             f"The recipe of fine-tuning jobs has the method {recipe.method}.", hint='Say method = "lora".'
+        )
+    if recipe.objective is not None:
+        raise SettingsError(
+            f"The recipe of fine-tuning jobs has the objective {recipe.objective}.",
+            hint="Leave it out: each job says whether it is supervised or dpo.",
         )
     return recipe
 
