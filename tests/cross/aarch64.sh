@@ -57,7 +57,7 @@ build() {
 }
 
 emulated() {
-  PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$TREE:$SITE \
+  PYTHONDONTWRITEBYTECODE=1 FAIRWAY_EMULATED=1 PYTHONPATH=$TREE:$SITE \
     qemu-aarch64 -cpu max,sve=off,pauth-impdef=on -L "$ROOT" "$ROOT/usr/bin/python$VERSION" "$@"
 }
 
