@@ -292,7 +292,7 @@ def table() -> str:
         f"by more than a tenth (the machine is shared) was measured again, {TURNS} times at most; ~: it",
         "never stood still.",
         "The shares in engines.toml were set from sessions on this machine, these among them: how well they",
-        "fit another one is not shown here. Single turns were up to a third off where neighbours changed",
+        "fit another one is not shown here. Single turns were up to 47 % off where neighbours changed",
         "the machine within one.",
         "",
         "| model | weights | requests x tokens | cache | limits | what | predicted | measured | difference |",
