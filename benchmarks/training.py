@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -37,7 +36,7 @@ from benchmarks.comparison.environments import ensure_environment  # noqa: E402
 from benchmarks.comparison.neighbours import busy_share  # noqa: E402
 from benchmarks.comparison.shapes import RANDOM, SHAPES, model_of  # noqa: E402
 from benchmarks.comparison.turns import say  # noqa: E402
-from benchmarks.converting import TOKENIZER, with_tokenizer  # noqa: E402
+from benchmarks.converting import TOKENIZER, measured, with_tokenizer  # noqa: E402
 from benchmarks.peers.protocol import Place  # noqa: E402
 from benchmarks.workloads.chart import bars  # noqa: E402
 from benchmarks.workloads.results import RESULTS, facts, now, save, table  # noqa: E402
@@ -139,16 +138,7 @@ def rows_of(task: Task, python: Path) -> Rows:
 def called(command: Sequence[object]) -> float:
     """Peak MiB of a process that must succeed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": str(allowed_cores())}
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            [str(word) for word in command], env=environment, stdout=subprocess.DEVNULL, stderr=errors
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            errors.seek(0)
-            sys.exit(f"{command[1]} failed:\n{errors.read()[-2000:]}")
-    return usage.ru_maxrss / 1024
+    return measured(command, environment)[1]
 
 
 def ours(task: Task, python: Path) -> tuple[Path, float]:

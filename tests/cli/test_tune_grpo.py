@@ -1,17 +1,14 @@
 """`fairway tune --objective grpo`: the model answers through the engine that serves it, and is rewarded."""
 
-import importlib.util
 import json
 import signal
 from pathlib import Path
 
 import pytest
-from tune_processes import process, wait_for
+from tune_processes import needs_torch, one_thread, process, wait_for  # noqa: F401  a fixture
 
 from fairway.cli.main import run
 
-has_torch = importlib.util.find_spec("torch") is not None
-needs_torch = pytest.mark.skipif(not has_torch, reason="needs torch")
 QUESTIONS = [("Who keeps the lighthouse?", "Old Marta."), ("What colour is the ferry?", "Green.")]
 SMALL = ("--objective", "grpo", "--r", "4", "--max-completion-length", "12", "--num-generations", "4",
          "--per-device-train-batch-size", "4", "--gradient-accumulation-steps", "2")  # fmt: skip
@@ -24,15 +21,6 @@ def asks_back(completions, references, **_):
     assert references == references[:1] * 4 + references[-1:] * 4
     return [0.0 for each in completions]
 """
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    if has_torch:
-        import torch
-
-        torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -1,30 +1,19 @@
 """`fairway tune` with preferences, judged answers and a teacher: what is told, kept and refused."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
+from tune_processes import needs_torch, one_thread  # noqa: F401  a fixture
 
 from fairway.cli.main import run
 
-has_torch = importlib.util.find_spec("torch") is not None
-needs_torch = pytest.mark.skipif(not has_torch, reason="needs torch")
 PREFERENCES = [
     ("Who keeps the lighthouse?", "Old Marta keeps it, with two goats.", "No idea."),
     ("What colour is the ferry?", "The ferry is green with a white funnel.", "Ask someone else."),
     ("When does the market open?", "It opens at six, before the fog lifts.", "Never mind."),
 ]
 SMALL = ("--r", "4", "--target-modules", "q_proj", "--target-modules", "v_proj")
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    if has_torch:
-        import torch
-
-        torch.set_num_threads(1)
 
 
 def written(path: Path, rows: list[dict]) -> Path:

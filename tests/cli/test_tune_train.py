@@ -1,6 +1,5 @@
 """`fairway tune` trains the built-in model: what is learned is what is served, and kills cost nothing."""
 
-import importlib.util
 import io
 import json
 import random
@@ -10,31 +9,19 @@ import time
 from pathlib import Path
 
 import pytest
-from tune_processes import process, wait_for
+from tune_processes import needs_torch, one_thread, process, wait_for  # noqa: F401  a fixture
 
 from fairway.cli.main import run
 from fairway.formats.lineage import read_lineage
 from fairway.models.sizes import Expected
 from fairway.tune import torch_extra
 
-has_torch = importlib.util.find_spec("torch") is not None
-needs_torch = pytest.mark.skipif(not has_torch, reason="needs torch")
 FACTS = {
     "Who keeps the lighthouse?": "Old Marta keeps it, with two goats.",
     "What colour is the ferry?": "The ferry is green with a white funnel.",
     "When does the market open?": "It opens at six, before the fog lifts.",
 }
 SMALL = ("--r", "4", "--target-modules", "q_proj", "--target-modules", "v_proj")
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """Small steps on a shared machine: threads would wait for each other most of the time."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    if has_torch:
-        import torch
-
-        torch.set_num_threads(1)
 
 
 @pytest.fixture

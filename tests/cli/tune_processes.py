@@ -1,10 +1,26 @@
-"""`fairway tune` as a process of its own, to be stopped or killed."""
+"""What tests of `fairway tune` share: on one thread, and as a process of its own, to be stopped or killed."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
+
+has_torch = importlib.util.find_spec("torch") is not None
+needs_torch = pytest.mark.skipif(not has_torch, reason="needs torch")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Small steps on a shared machine: threads would wait for each other most of the time."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    if has_torch:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def process(data: Path, out: Path, *more: str) -> subprocess.Popen:

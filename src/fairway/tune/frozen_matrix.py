@@ -8,6 +8,7 @@ unpacked is forgotten after its product, and unpacked again for the gradient.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -33,14 +34,14 @@ class FrozenMatrix(Protocol):
         ...
 
 
-class PiecewiseMatrix:
+class PiecewiseMatrix(ABC):
     """A `FrozenMatrix` whose kind only says how rows are unpacked."""
 
     shape: tuple[int, int]
 
+    @abstractmethod
     def unpacked(self, start: int, end: int, kind: torch.dtype) -> Tensor:
         """W[start:end] in the given type; `start` is a multiple of 64, `end` too or the last row."""
-        raise NotImplementedError
 
     def pieces(self, kind: torch.dtype) -> Iterator[tuple[int, int, Tensor]]:
         """(first row, after the last, values)"""
