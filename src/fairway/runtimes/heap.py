@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 
-M_MMAP_THRESHOLD = -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 LARGE_BYTES = 1 << 20
+NEVER = 2**31 - 1
 
 
 def release_unused() -> None:
     """Takes milliseconds. Does nothing where the C library has no such call."""
-    if sys.platform != "linux":
-        return
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = _of_the_c_library("malloc_trim")
     if trim is not None:
         trim(0)
 
@@ -26,10 +26,25 @@ def map_large_arrays() -> None:
     """From now on, what has a megabyte or more is the system's again as soon as it is freed.
 
     Otherwise unpacked matrices leave holes in the heap that the next ones do not fit: QLoRA would hold three
-    times what it uses. Fresh pages cost time, about a quarter of an update.
+    times what it uses. Fresh pages cost time.
     """
-    if sys.platform != "linux":
-        return
-    option = getattr(ctypes.CDLL(None), "mallopt", None)
+    option = _of_the_c_library("mallopt")
     if option is not None:
         option(M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+def keep_large_arrays() -> None:
+    """From now on, what is freed is kept for the next array, whatever its size.
+
+    Each update makes and frees the same gigabytes; asking the system for them anew, which fills each page
+    with zeros, takes a seventh of an update (benchmarks/LOG.md).
+    """
+    option = _of_the_c_library("mallopt")
+    if option is not None:
+        option(M_MMAP_MAX, 0)
+        option(M_TRIM_THRESHOLD, NEVER)
+
+
+def _of_the_c_library(name: str) -> Callable[..., int] | None:
+    """None where the C library has no such call."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-CHUNK_BYTES = 32 << 20
-"""float32 logits that exist at once."""
+CHUNK_BYTES = 128 << 20
+"""float32 logits that exist at once; with a quarter of it a large vocabulary has 0.7 of the speed."""
 Head = Callable[[Tensor], Tensor]
 
 
@@ -60,6 +60,26 @@ def _loss(head: Head, hidden: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(head(hidden), labels, reduction="sum")
 
 
+def _loss_and_gradients(
+    head: Head, rows: Tensor, labels: Tensor, trained: Sequence[Tensor]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The loss of one chunk, and its gradients by `rows` and by each of `trained`."""
+    with torch.enable_grad():
+        logits = head(rows.requires_grad_(True))
+    loss = _turn_into_gradient(logits.detach(), labels)
+    return loss, torch.autograd.grad(logits, [rows, *trained], logits.detach())
+
+
+def _turn_into_gradient(logits: Tensor, labels: Tensor) -> Tensor:
+    """The sum of the cross entropies, whose gradient, softmax - one hot, takes the place of the logits."""
+    wanted = logits.gather(1, labels[:, None])
+    highest, where = logits.max(dim=1, keepdim=True)
+    torch.softmax(logits, dim=1, out=logits)
+    log_sums = highest - logits.gather(1, where).log()
+    logits.scatter_add_(1, labels[:, None], torch.full_like(wanted, -1))
+    return (log_sums - wanted).sum()
+
+
 class _ChunkedLoss(torch.autograd.Function):  # type: ignore[misc]
     """Gradients are made on the way forward and only scaled on the way back."""
 
@@ -68,14 +88,11 @@ class _ChunkedLoss(torch.autograd.Function):  # type: ignore[misc]
         sums = [torch.zeros_like(each) for each in trained]
         grads, total = [], hidden.new_zeros(())
         for rows, wanted in _chunks(head, hidden.detach(), labels):
-            with torch.enable_grad():
-                rows.requires_grad_(True)
-                loss = _loss(head, rows, wanted)
-            first, *others = torch.autograd.grad(loss, [rows, *trained])
+            loss, (first, *others) = _loss_and_gradients(head, rows, wanted, trained)
+            total += loss
             grads.append(first)
             for held, grad in zip(sums, others, strict=True):
                 held += grad
-            total += loss.detach()
         ctx.save_for_backward(torch.cat(grads), *sums)
         return total
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fairway.tune.products import product
+
 PIECE_BYTES = 32 << 20
 """Of the unpacked values that exist at once."""
 
@@ -79,7 +81,7 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: PiecewiseMatrix) -> Tensor:  # noqa: ANN401
         ctx.matrix = matrix
-        parts = [functional.linear(x, values) for _, _, values in matrix.pieces(x.dtype)]
+        parts = [product(x, values) for _, _, values in matrix.pieces(x.dtype)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
     @staticmethod
@@ -87,5 +89,5 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
         matrix: PiecewiseMatrix = ctx.matrix
         total = grad.new_zeros((*grad.shape[:-1], matrix.shape[1]))
         for start, end, values in matrix.pieces(grad.dtype):
-            total += grad[..., start:end] @ values
+            total += product(grad[..., start:end], values.t())
         return total, None

@@ -23,6 +23,7 @@ from fairway.tune.dora import Multiply, stretched
 from fairway.tune.forward_names import NamedMatrix
 from fairway.tune.forward_parts import layer_of
 from fairway.tune.lora_targets import LoraSettings, matching
+from fairway.tune.products import linear, linear_lora
 from fairway.tune.torch_weights import Held
 
 RowLengths = Callable[[str], Tensor]
@@ -52,33 +53,30 @@ class LoraLayers:
                 self._lengths[name] = lengths(name).float()
                 self.tensors[f"{name}.{MAGNITUDE}"] = self._lengths[name].clone()
 
-    def added(self, name: str, x: Tensor, product: Tensor, multiply: Multiply) -> Tensor:
-        """The adapted product of the layer whose weight is `name`, which alone gives `product`.
+    def product(self, name: str, x: Tensor, weight: Tensor | None, multiply: Multiply) -> Tensor:
+        """What the adapted layer whose weight is `name` makes of x.
 
-        `multiply` multiplies anything with that frozen weight.
+        `multiply` multiplies anything with its frozen matrix; `weight` is that matrix where it is a tensor.
         """
         layer = name.removesuffix(".weight")
         a = self.tensors.get(f"{layer}.lora_A.weight")
         if a is None:
-            return product
+            return multiply(x)
         b = self.tensors[f"{layer}.lora_B.weight"]
+        half_a, half_b = a.to(x.dtype), b.to(x.dtype)
         is_dropped = self.is_training and self.settings.lora_dropout > 0
-        dropped = functional.dropout(x, self.settings.lora_dropout) if is_dropped else x
-        thin = functional.linear(dropped, a.to(x.dtype))
         magnitude = self.tensors.get(f"{layer}.{MAGNITUDE}")
+        if magnitude is None and weight is not None and not is_dropped:
+            return linear_lora(x, weight, half_a, half_b, self.scale)
+        dropped = functional.dropout(x, self.settings.lora_dropout) if is_dropped else x
+        change = linear(linear(dropped, half_a) * self.scale, half_b)
         if magnitude is None:
-            return self._plus(product, thin, b.to(x.dtype))
-        change = functional.linear(thin, b.to(x.dtype)) * self.scale
+            return multiply(x) + change
         stretch = magnitude / stretched(self._lengths[layer], a, b * self.scale, multiply)
         stretch = stretch.to(x.dtype)
         if is_dropped:
-            return product + (stretch - 1) * multiply(dropped) + stretch * change
-        return stretch * (product + change)
-
-    def _plus(self, product: Tensor, thin: Tensor, b: Tensor) -> Tensor:
-        """product + scale * thin @ b.T, reading and writing the wide tensors once."""
-        rows = product.flatten(0, -2), thin.flatten(0, -2)
-        return torch.addmm(*rows, b.t(), alpha=self.scale).view(product.shape)
+            return multiply(x) + (stretch - 1) * multiply(dropped) + stretch * change
+        return stretch * (multiply(x) + change)
 
     @property
     def uses_dora(self) -> bool:

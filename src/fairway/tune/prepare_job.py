@@ -18,7 +18,7 @@ from fairway.formats.bundle import Bundle
 from fairway.formats.floats import FLOATS
 from fairway.models.config import DecoderConfig
 from fairway.registry.progress import Progress
-from fairway.runtimes.heap import map_large_arrays
+from fairway.runtimes.heap import keep_large_arrays, map_large_arrays
 from fairway.tune.batches import Batches
 from fairway.tune.dataset import Dataset
 from fairway.tune.encode import Encoder, Example, fitted
@@ -129,6 +129,8 @@ def prepare_job(
 
 
 def _weights(bundle: Bundle, recipe: Recipe, device: torch.device, progress: Progress) -> Loaded:
+    if recipe.method != "qlora":
+        keep_large_arrays()
     if recipe.method == "full":
         _refuse_rounded(bundle)
         return load_weights(bundle, torch.float32, device, progress)

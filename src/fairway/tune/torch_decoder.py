@@ -27,6 +27,7 @@ from fairway.tune.frozen_matrix import HalfMatrix
 from fairway.tune.lora_layers import LoraLayers
 from fairway.tune.packing import Packed
 from fairway.tune.prefix_tokens import PrefixTokens
+from fairway.tune.products import linear
 from fairway.tune.torch_weights import Held
 
 
@@ -185,10 +186,8 @@ class TorchDecoder:
         bias = None if operation.bias is None else self._floats(operation.bias).to(self._compute)
         start = 0
         for name, size in zip(matrix.names, matrix.sizes, strict=True):
-            multiply = partial(self._product, name, matrix.input_first)
-            values = multiply(x)
-            if self._lora is not None:
-                values = self._lora.added(name, x, values, multiply)
+            multiply = self._product if self._lora is None else self._adapted
+            values = multiply(name, matrix.input_first, x)
             values = values if bias is None else values + bias[start : start + size]
             values = values if operation.scale == 1 else values * operation.scale
             if operation.residual is not None:
@@ -197,12 +196,22 @@ class TorchDecoder:
             start += size
 
     def _product(self, name: str, input_first: bool, x: Tensor) -> Tensor:
-        """x @ W.T in the type of x; a frozen matrix is [out, in] in any case."""
+        """x @ W.T in the type of x."""
+        weight = self._weight(name, input_first, x.dtype)
+        return linear(x, weight) if isinstance(weight, Tensor) else weight.product(x)
+
+    def _adapted(self, name: str, input_first: bool, x: Tensor) -> Tensor:
+        assert self._lora is not None
+        weight = self._weight(name, input_first, x.dtype)
+        multiply = partial(self._product, name, input_first)
+        return self._lora.product(name, x, weight if isinstance(weight, Tensor) else None, multiply)
+
+    def _weight(self, name: str, input_first: bool, kind: torch.dtype) -> Held:
+        """[out, in]; a tensor is of the given type."""
         weight = self._weights[name]
         if not isinstance(weight, Tensor):
-            return weight.product(x)
-        values = weight.to(x.dtype)
-        return functional.linear(x, values.T if input_first else values)
+            return weight
+        return weight.to(kind).T if input_first else weight.to(kind)
 
     def _vector(self, name: str) -> Tensor:
         vector = self._weights[name]

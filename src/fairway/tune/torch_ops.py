@@ -16,6 +16,10 @@ from torch.nn import functional
 from fairway.kernels.program import Activation, Attention
 from fairway.tensors import F32
 
+SHORT = 256
+"""Tokens up to which a CPU attends faster in float32 than in bfloat16, for which there is new code for every
+length (benchmarks/LOG.md)."""
+
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Over the last axis."""
@@ -57,6 +61,8 @@ def attend(
     q: Tensor, k: Tensor, v: Tensor, how: Attention, lengths: Sequence[int], before: Before | None = None
 ) -> Tensor:
     """Causal attention within each example; q, k, v [tokens, heads * head_size], lengths of the examples."""
+    if q.device.type == "cpu" and max(lengths) <= SHORT:
+        q, k, v = (each.float() for each in (q, k, v))
     q, k, v = (each.unflatten(-1, (-1, how.head_size)) for each in (q, k, v))
     if len(set(lengths)) == 1:
         shape = (len(lengths), lengths[0])
