@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from tune_processes import needs_torch, one_thread, process, wait_for  # noqa: F401  a fixture
 
+from fairway.cli import tune_train
 from fairway.cli.main import run
 from fairway.formats.lineage import read_lineage
+from fairway.map import cpu
 from fairway.models.sizes import Expected
 from fairway.tune import torch_extra
 
@@ -266,6 +268,24 @@ def test_the_quote_names_a_cost(data, tmp_path, capsys):
     assert tune(data, tmp_path / "run", *flags) == 0
     assert "at 2.5 per hour." in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("features", "flags", "said"),
+    [
+        ({"avx2"}, ["--bf16"], "Without --bf16 it would be faster"),
+        ({"avx512_bf16"}, [], "With --bf16 it would be faster"),
+        ({"avx512_bf16"}, ["--bf16"], None),
+        ({"avx2"}, [], None),
+    ],
+)
+def test_the_quote_says_which_type_is_fast_here(features, flags, said, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cpu, "read_processor", lambda system: cpu.Processor("one", frozenset(features)))
+    monkeypatch.setattr(tune_train, "GAINS_FROM_BFLOAT16", 1_000)
+    assert tune(data, tmp_path / "run", "--dry-run", *flags) == 0
+    printed = capsys.readouterr().err
+    assert said in printed if said else "bf16" not in printed
 
 
 @needs_torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 PLACES = ("step", "num_steps")
 KEPT = ("loss.svg", "run.json", "recipe.toml", "metrics.jsonl", "gate.json")
 """Files of a run's folder that trackers keep beside the result."""
+
+GAINS_FROM_BFLOAT16 = 100_000_000
+"""Parameters; the products of babyllama, a million, are too small to matter."""
 
 
 def train(wanted: Wanted, screen: Screen) -> int:
@@ -156,13 +160,29 @@ def _quote(trainer: Trainer, wanted: Wanted, screen: Screen) -> None:
         f"{quote.num_examples:,} examples, {quote.num_updates:,} updates, {quote.num_tokens:,} tokens; "
         f"{quote.num_trained:,} parameters are trained.\n"
         f"About {_duration(quote.seconds)} at {quote.tokens_per_s:,.0f} tokens/s, "
-        f"{gib(quote.memory_bytes)} of memory{_cost(quote, wanted)}."
+        f"{gib(quote.memory_bytes)} of memory{_cost(quote, wanted)}.{_advice(trainer.job)}"
     )
 
 
 def _cost(quote: Quote, wanted: Wanted) -> str:
     price = wanted.price_per_hour
     return "" if price is None else f"; that costs {quote.cost(price):,.2f} at {price:g} per hour"
+
+
+def _advice(job: Job) -> str:
+    """A faster type than was asked for, or one that this processor is slow at."""
+    from fairway.map.cpu import read_processor
+    from fairway.models.families import read_config
+    from fairway.models.sizes import num_parameters
+
+    has_fast = job.device.type == "cuda" or read_processor(platform.system()).multiplies_bfloat16
+    if job.recipe.bf16 == has_fast:
+        return ""
+    if has_fast:
+        if num_parameters(read_config(job.bundle.config, job.bundle.config_name)) < GAINS_FROM_BFLOAT16:
+            return ""
+        return "\nWith --bf16 it would be faster: this machine multiplies bfloat16."
+    return "\nWithout --bf16 it would be faster: this processor has no instructions for bfloat16."
 
 
 def _duration(seconds: float) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 X86 = {"sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
 AVX512 = {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16", "avx512_fp16"}
 ARM = {"asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2", "sme"}
+BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 KNOWN = frozenset(X86 | AVX512 | ARM)
 APPLE_NAMES = {
     "hw.optional.arm.FEAT_DotProd": "asimddp",
@@ -38,6 +39,11 @@ SYSCTL_TIMEOUT_S = 5
 class Processor:
     name: str
     features: frozenset[str]
+
+    @property
+    def multiplies_bfloat16(self) -> bool:
+        """With instructions of its own, about twice as fast as float32."""
+        return not BFLOAT16.isdisjoint(self.features)
 
 
 def read_processor(system: str, root: Path = Path("/")) -> Processor:
