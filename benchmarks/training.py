@@ -6,7 +6,8 @@
 Both learn the same rows in the same order with the same rank, rate and number of threads; a run is a
 process of its own, turn about. Two kinds of rows: instructions as they come, of which Trainer pads each batch
 to its longest, and texts that are all of one length. A rate counts tokens of rows, not padding, over the
-updates after the first.
+updates after the first. TFLOP/s counts the products of the frozen matrices alone, forward and back: four
+operations for each weight and token, in the output layer for each learned token.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ from benchmarks.peers.protocol import Place  # noqa: E402
 from benchmarks.workloads.chart import bars  # noqa: E402
 from benchmarks.workloads.results import RESULTS, facts, now, save, table  # noqa: E402
 from fairway.kernels.cores import allowed_cores  # noqa: E402
+from fairway.kernels.machine_limits import measure_limits  # noqa: E402
+from fairway.models.families import read_config  # noqa: E402
+from fairway.models.sizes import expected_tensors  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data" / "text"
 WORKERS = Path(__file__).with_name("workers")
@@ -56,6 +60,7 @@ class Runs:
     rates: list[float] = field(default_factory=list)
     peaks_mib: list[float] = field(default_factory=list)
     losses: list[list[float]] = field(default_factory=list)
+    operations_per_s: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -157,10 +162,9 @@ def theirs(task: Task, python: Path) -> tuple[Path, float]:
 
 def race(task: Task, args: argparse.Namespace, python: Path) -> dict[str, Runs]:
     rows = rows_of(task, python)
-    tokens = [
-        sum(len(row["input_ids"]) for row in rows[step * args.batch : (step + 1) * args.batch])
-        for step in range(args.steps)
-    ]
+    updates = [rows[step * args.batch : (step + 1) * args.batch] for step in range(args.steps)]
+    tokens = [sum(len(row["input_ids"]) for row in each) for each in updates]
+    operations = sum(operations_of(task.model, each) for each in updates[1:])
     found = {OURS: Runs(), THEIRS: Runs()}
     for turn in range(args.rounds):
         for name, run in ((OURS, ours), (THEIRS, theirs)):
@@ -169,17 +173,30 @@ def race(task: Task, args: argparse.Namespace, python: Path) -> dict[str, Runs]:
             lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
             seconds = [line["seconds"] for line in lines]
             found[name].rates.append(sum(tokens[1:]) / sum(seconds[1:]))
+            found[name].operations_per_s.append(operations / sum(seconds[1:]))
             found[name].peaks_mib.append(peak)
             found[name].losses.append([line["loss"] for line in lines])
     return found
 
 
+def operations_of(model: Path, rows: Rows) -> float:
+    """Of the matrices alone, in one update that changes none of them."""
+    config = read_config(json.loads((model / "config.json").read_text("utf-8")))
+    tensors = expected_tensors(config).values()
+    linear = sum(each.num_elements for each in tensors if each.role == "linear")
+    head = config.vocab_size * config.hidden_size if config.tied_embeddings else 0
+    tokens = sum(len(row["input_ids"]) for row in rows)
+    learned = sum(label >= 0 for row in rows for label in row["labels"][1:])
+    return 4.0 * (tokens * linear + learned * head)
+
+
 def page(results: Mapping[str, Mapping[str, Runs]], known: Mapping[str, Any]) -> str:
     parts = [f"# LoRA training, {known['date']}", facts(known)]
-    head = ["", "tokens/s", "spread", "peak memory", "first loss", "last loss"]
+    head = ["", "tokens/s", "spread", "TFLOP/s", "peak memory", "first loss", "last loss"]
     for title, runs in results.items():
         rows = [
             [name, f"{statistics.median(each.rates):,.0f}", f"{min(each.rates):,.0f}-{max(each.rates):,.0f}",
+             f"{statistics.median(each.operations_per_s) / 1e12:.3f}",
              f"{statistics.median(each.peaks_mib):,.0f} MiB", f"{each.losses[0][0]:.4f}",
              f"{each.losses[0][-1]:.4f}"]
             for name, each in runs.items()
@@ -206,11 +223,14 @@ def main() -> None:
         for shape in args.shapes:
             for task in tasks(shape, args, place, Path(folder)):
                 results[task.title] = race(task, args, python)
-    known |= machine(place) | {"minutes": f"{(time.monotonic() - began) / 60:.0f}"}
+    limits = measure_limits()
+    limit = limits.bf16_ops_per_s if args.bf16 else limits.f32_ops_per_s
+    known |= machine(place) | {"limit of products": f"{(limit or 0) / 1e12:.2f} TFLOP/s"}
+    known |= {"minutes": f"{(time.monotonic() - began) / 60:.0f}"}
     rates = {f"{task}: {name}": statistics.median(each.rates) for task, runs in results.items()
              for name, each in runs.items()}  # fmt: skip
     figures = {task: {name: vars(each) for name, each in runs.items()} for task, runs in results.items()}
-    name = "training-bf16" if args.bf16 else "training"
+    name = "-".join(["training", *args.shapes] + ["bf16"] * args.bf16)
     save(
         args.results,
         name,
