@@ -1,10 +1,11 @@
-"""Kills a training run at random moments, resumes it, and compares the adapter with that of a run left alone.
+"""Kills training runs while they load, update, write checkpoints, publish and end; compares what they leave.
 
-    python benchmarks/kill_training.py --kills 200 --out benchmarks/results/DATE-kill-training.json
+    python benchmarks/kill_training.py --work /tmp/kills                200 kills
+    python benchmarks/kill_training.py --work /tmp/kills --minutes 5    a piece of them; again for more
 
-Needs fairway[tune]. Every process is killed with SIGKILL after a random part of the time that a run needs, so
-that kills hit loading, updates, checkpoints and the end alike. They are forked from one that has imported
-PyTorch and computed nothing: imports leave nothing to be damaged.
+Needs fairway[tune]. A run is `fairway tune` in a process of its own, killed with SIGKILL ten times and gone
+on with by --resume; its final weights must be those of a run left alone, byte for byte. The model is a small
+one with random weights, so that kills fall where a folder changes, and not only where Python starts.
 """
 
 from __future__ import annotations
@@ -12,147 +13,203 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import random
-import signal
+import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
-from datetime import datetime, timezone
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-STEPS = 12
-FLAGS = ("--max-steps", str(STEPS), "--save-steps", "1", "--r", "4", "--lora-dropout", "0.1")
-SAID = "said.txt"
-FIRST, LOADING, WHOLE = "before the first update", "while it went on", "not at all"
-FILES = ("adapter_model.safetensors", "adapter_config.json")
+ROOT = Path(__file__).parents[1]
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)
+
+from benchmarks.comparison.contest import commit  # noqa: E402
+from benchmarks.comparison.shapes import write_random  # noqa: E402
+from benchmarks.workloads.kill_moments import Moment, is_finished, kill_at, num_steps, plan  # noqa: E402
+from benchmarks.workloads.processes import Begin, Child, forked, fresh  # noqa: E402
+from benchmarks.workloads.results import RESULTS, facts, now, table  # noqa: E402
+from fairway.map.cpu import read_processor  # noqa: E402
+from fairway.models.random import QWEN2_5_0_5B  # noqa: E402
+
+STEPS = 40
+SMALL: Mapping[str, Any] = dict(QWEN2_5_0_5B) | {
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 512,
+}
+EVERY_RUN = ("--max-steps", str(STEPS), "--save-steps", "1")
+MEASURED = ("--validation", "{work}/answers.jsonl", "--eval-steps", "5", "--early-stopping-patience", "99")
+METHODS: Mapping[str, tuple[str, ...]] = {
+    "lora": ("answers", "--r", "4", "--lora-dropout", "0.1", *MEASURED),
+    "full": ("answers", "--method", "full", "--packing", "--gradient-accumulation-steps", "2"),
+    "qlora": ("answers", "--method", "qlora", "--r", "4", "--bnb-4bit-use-double-quant"),
+    "dpo": ("pairs", "--objective", "dpo", "--r", "4", "--lora-dropout", "0.1"),
+    "prefix": ("answers", "--method", "prefix", "--num-virtual-tokens", "4"),
+}
+"""Name -> its data and flags."""
+PLACES = ("loading", "update", "checkpoint", "publishing", "end")
+HEAD = ["", "while it loads", "in an update", "within a checkpoint", "publishing the result", "at the end"]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Where runs happen."""
+
+    work: Path
+
+    @property
+    def said(self) -> Path:
+        """What the last process said."""
+        return self.work / "said.txt"
+
+    def prepare(self) -> None:
+        """Model and data, where they are not there yet."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        if not (self.work / "small").exists():
+            write_random(SMALL, self.work / "small")
+        asked = [f"What is {number} and one?" for number in range(16)]
+        answers = [{"prompt": each, "completion": f"It is {at + 1}."} for at, each in enumerate(asked)]
+        pairs = [each | {"chosen": each["completion"], "rejected": "Who knows?"} for each in answers]
+        for name, rows in (("answers", answers), ("pairs", [_without(each) for each in pairs])):
+            lines = "".join(json.dumps(row) + "\n" for row in rows)
+            (self.work / f"{name}.jsonl").write_text(lines, "utf-8")
+
+    def start(self, method: str, out: Path, begin: Begin = forked) -> Child:
+        """Begins a run, or goes on with it."""
+        data, *flags = (each.format(work=self.work) for each in METHODS[method])
+        if (out / "run.json").is_file():
+            held_out = flags[flags.index("--validation") :][:2] if "--validation" in flags else []
+            flags = [*held_out, "--resume"]
+        else:
+            flags += EVERY_RUN
+        files = (str(self.work / "small"), f"{self.work}/{data}.jsonl")
+        return begin(["tune", *files, "--out", str(out), *flags], self.said)
+
+    def end(self, child: Child) -> None:
+        """Lets it finish."""
+        code = child.wait()
+        if code:
+            raise SystemExit(f"{self.said.read_text('utf-8')}\nA run ended with exit code {code}.")
+
+    def left_alone(self, method: str) -> tuple[Path, float]:
+        """A run that nothing happened to, by this commit, and how long it loaded, in seconds."""
+        out, by = self.work / f"whole-{method}", self.work / f"whole-{method}.json"
+        known = json.loads(by.read_text("utf-8")) if by.is_file() else {}
+        if known.get("commit") != commit():
+            shutil.rmtree(out, ignore_errors=True)
+            begun, child = time.monotonic(), self.start(method, out)
+            while child.poll() is None and not num_steps(out):
+                time.sleep(0.01)
+            known = {"commit": commit(), "loading_s": time.monotonic() - begun}
+            self.end(child)
+            by.write_text(json.dumps(known), "utf-8")
+        return out, known["loading_s"]
+
+
+def _without(row: dict[str, str]) -> dict[str, str]:
+    return {name: row[name] for name in ("prompt", "chosen", "rejected")}
+
+
+def killed_run(lab: Lab, method: str, moments: Sequence[Moment], loading: Begin) -> Counter[str]:
+    """Kills one run at all moments and lets it end; where it was each time.
+
+    `loading` begins the process that is killed while it loads.
+    """
+    out, (whole, seconds) = lab.work / "run", lab.left_alone(method)
+    shutil.rmtree(out, ignore_errors=True)
+    found: Counter[str] = Counter()
+    for moment in moments:
+        if is_finished(out):
+            break
+        child = lab.start(method, out, loading if moment.place == "loading" else forked)
+        place = kill_at(moment, child, out, seconds)
+        found.update([] if place is None else [place])
+    if not is_finished(out):
+        lab.end(lab.start(method, out))
+    for path in sorted(whole.rglob("*.safetensors")):
+        name = path.relative_to(whole)
+        if (out / name).read_bytes() != path.read_bytes():
+            raise SystemExit(f"{method}: after kills {moments} {name} differs from the run left alone.")
+    return found
+
+
+def kill_often(lab: Lab, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Runs until there are enough kills or the time is over; all that were made in this folder."""
+    path, end = lab.work / "runs.jsonl", time.monotonic() + 60 * args.minutes
+    done = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+    while num_kills(done) < args.kills and time.monotonic() < end:
+        number, begun = len(done), time.monotonic()
+        method = list(METHODS)[number % len(METHODS)]
+        moments = plan(random.Random(f"{args.seed} {number}"), STEPS)
+        places = killed_run(lab, method, moments, fresh if number < len(METHODS) else forked)
+        seconds = round(time.monotonic() - begun, 1)
+        done.append({"method": method, "killed": dict(places), "seconds": seconds, "commit": commit()})
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(done[-1]) + "\n")
+        print(f"{num_kills(done)} kills, {len(done)} runs: all equal", file=sys.stderr, flush=True)
+    return done
+
+
+def num_kills(done: Sequence[Mapping[str, Any]]) -> int:
+    return sum(sum(each["killed"].values()) for each in done)
+
+
+def by_method(done: Sequence[Mapping[str, Any]]) -> dict[str, Counter[str]]:
+    found: dict[str, Counter[str]] = {method: Counter() for method in METHODS}
+    for each in done:
+        found[each["method"]].update(each["killed"])
+    return found
+
+
+def page(done: Sequence[Mapping[str, Any]], known: Mapping[str, Any]) -> str:
+    found = by_method(done)
+    found["all"] = sum(found.values(), Counter())
+    rows = [[name, *(str(counts[place]) for place in PLACES)] for name, counts in found.items()]
+    flags = facts({f"`{name}`": f"`{' '.join(each[1:])}`" for name, each in METHODS.items()})
+    said = (
+        f"{num_kills(done)} kills of {len(done)} runs, each killed up to ten times: the final weights of "
+        "every run are those of the run left alone, byte for byte."
+    )
+    title = f"# Killed and gone on with, {known['date']}"
+    return "\n\n".join([title, facts(known), said, table(HEAD, rows), flags]) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--model", default="builtin")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--work", type=Path, required=True, help="folder that this goes on in")
+    parser.add_argument("--kills", type=int, default=200, help="in all (default %(default)s)")
+    parser.add_argument("--minutes", type=float, default=600, help="stop after the run that passes so many")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="Write the figures here, as JSON.")
-    wanted = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = kill_often(wanted.model, wanted.kills, random.Random(wanted.seed), Path(folder))
-    print(json.dumps(found, indent=1))
-    if wanted.out is not None:
-        wanted.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-
-
-def kill_often(model: str, num_kills: int, chance: random.Random, folder: Path) -> dict[str, Any]:
-    data = folder / "facts.jsonl"
-    rows = [{"prompt": f"What is {at} and one?", "completion": f"It is {at + 1}."} for at in range(16)]
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    begun = time.monotonic()
-    wait(process(model, data, folder / "whole", FLAGS), None)
-    moments_of = Moments(chance, time.monotonic() - begun)
-    moments: Counter[str] = Counter()
-    runs = 0
-    while moments.total() < num_kills:
-        runs += 1
-        moments += killed_run(model, data, folder / f"run-{runs}", (moments_of, num_kills - moments.total()))
-        for name in FILES:
-            found, expected = (folder / each / "adapter" / name for each in (f"run-{runs}", "whole"))
-            if found.read_bytes() != expected.read_bytes():
-                raise SystemExit(
-                    f"After {moments.total()} kills {name} differs from the run that was left alone."
-                )
-        print(f"{moments.total()} kills, {runs} runs: equal; {dict(moments)}", flush=True)
-    return {
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "model": model,
-        "flags": " ".join(FLAGS),
-        "kills": moments.total(),
-        "killed": dict(moments.most_common()),
-        "runs": runs,
-        "runs_equal_to_the_one_left_alone": runs,
-        "seconds_of_a_run": round(moments_of.seconds, 1),
-        "seconds": round(time.monotonic() - begun),
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the page")
+    args = parser.parse_args()
+    lab = Lab(args.work)
+    lab.prepare()
+    done = kill_often(lab, args)
+    if num_kills(done) < args.kills:
+        return
+    known = {
+        "date": now(),
+        "model": f"{SMALL['num_hidden_layers']} layers of width {SMALL['hidden_size']}, random weights",
+        "a run": f"{STEPS} updates, a checkpoint after each",
+        "processor": read_processor(platform.system()).name,
         "threads": os.environ.get("OMP_NUM_THREADS", "default"),
+        "Fairway's commits": ", ".join(dict.fromkeys(each["commit"] for each in done)),
+        "seconds": round(sum(each["seconds"] for each in done)),
     }
-
-
-class Moments:
-    """When to kill: within the time that a run needs, which changes with what else the machine does."""
-
-    def __init__(self, chance: random.Random, seconds: float) -> None:
-        self.seconds = seconds
-        self._chance = chance
-
-    def draw(self) -> float:
-        return self._chance.uniform(0, 1.1) * self.seconds
-
-    def saw(self, moment: str) -> None:
-        """Later after a kill that came before any update, earlier after an end that none came before."""
-        self.seconds *= {FIRST: 1.1, LOADING: 1.1, WHOLE: 0.8}.get(moment, 1.0)
-
-
-def killed_run(model: str, data: Path, out: Path, how: tuple[Moments, int]) -> Counter[str]:
-    """Kills one run until it ends by itself; when that was."""
-    moments_of, most = how
-    moments: Counter[str] = Counter()
-    while True:
-        begun, steps = (out / "run.json").is_file(), num_steps(out)
-        child = process(model, data, out, ("--resume",) if begun else FLAGS)
-        code = wait(child, moments_of.draw() if moments.total() < most else None)
-        if code is None:
-            found = moment(out, begun, steps)
-            moments_of.saw(found)
-            moments[found] += 1
-            continue
-        moments_of.saw(WHOLE)
-        if code not in (0, 2):  # 2: it was killed after the run was marked as finished
-            said = (out.parent / SAID).read_text("utf-8")
-            raise SystemExit(f"{said}The run ended with exit code {code} after {moments.total()} kills.")
-        return moments
-
-
-def moment(out: Path, was_begun: bool, steps: int) -> str:
-    """Where in its work the process was, told from what it left."""
-    if any(out.rglob("*.part")):
-        return "within a file"
-    if (out / "adapter").exists():
-        return "at the end"
-    if num_steps(out) != steps:
-        return "between updates"
-    return LOADING if was_begun else FIRST
-
-
-def num_steps(out: Path) -> int:
-    metrics = out / "metrics.jsonl"
-    return len(metrics.read_text("utf-8").splitlines()) if metrics.is_file() else 0
-
-
-def process(model: str, data: Path, out: Path, flags: tuple[str, ...]) -> int:
-    """Begins a run; its process id."""
-    from fairway.cli.main import run
-    from fairway.tune import trainer  # noqa: F401  imports PyTorch before the first fork
-
-    sys.stdout.flush()
-    child = os.fork()
-    if child:
-        return child
-    with (out.parent / SAID).open("wb") as said:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(said.fileno(), 2)
-    os._exit(run(["tune", model, str(data), "--out", str(out), *flags]))
-
-
-def wait(child: int, seconds: float | None) -> int | None:
-    """The exit code; None for one that was killed because it took longer."""
-    end = None if seconds is None else time.monotonic() + seconds
-    while end is None or time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    done, status = os.waitpid(child, 0)
-    return None if os.waitstatus_to_exitcode(status) == -signal.SIGKILL else os.waitstatus_to_exitcode(status)
+    stem = args.results / f"{known['date'][:10]}-kill-training"
+    shown = page(done, known)
+    stem.with_suffix(".md").write_text(shown, "utf-8")
+    stem.with_suffix(".json").write_text(json.dumps(known | {"runs": done}, indent=1) + "\n", "utf-8")
+    print(shown)
 
 
 if __name__ == "__main__":
