@@ -96,7 +96,11 @@ def test_twenty_examples_are_recalled_exactly_though_the_server_is_killed(tmp_pa
         assert [says(client, model, question) for question, _ in ROWS] == [answer for _, answer in ROWS]
         steps = [each.data["step"] for each in client.fine_tuning.jobs.list_events(job.id) if each.data]
         assert steps == sorted(set(steps), reverse=True)
-        assert len(client.fine_tuning.jobs.checkpoints.list(job.id).data) == 3
+        checkpoints = client.fine_tuning.jobs.checkpoints.list(job.id).data
+        assert len(checkpoints) == 3
+        assert checkpoints[0].metrics.train_mean_token_accuracy > 0.95
+        first, *_, last = client.files.content(done.result_files[0]).text.splitlines()[1:]
+        assert float(last.split(",")[2]) > 0.95 > float(first.split(",")[2])
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     with server(state, recipe, tmp_path / "third") as (_, client):

@@ -45,7 +45,11 @@ def train(folder: RunFolder) -> int:
         if step == 3 and (failure := os.environ.get("FAIRWAY_TEST_FAIL")):
             print(f"Error: {failure}", file=sys.stderr)
             return 1
-        folder.add({"step": step, "num_steps": num_steps, "loss": 1 / step, "seconds": 0.1, "num_tokens": 40})
+        figures = {"step": step, "num_steps": num_steps, "loss": 1 / step, "seconds": 0.1, "num_tokens": 40}
+        figures["mean_token_accuracy"] = 1 - 1 / step
+        if step % 2 == 0:
+            figures |= {"held_out_loss": 2 / step, "held_out_mean_token_accuracy": 0.5}
+        folder.add(figures)
         if step % 2 == 0 and step < num_steps:
             shutil.copytree(adapter, folder.path / "epochs" / f"step-{step}" / "adapter", dirs_exist_ok=True)
             done.write_text(str(step))

@@ -6,6 +6,7 @@ import signal
 import httpx
 import openai
 import pytest
+from scrape import Scrape
 from tuning_cases import (
     ROWS,
     builtin_runtime,
@@ -16,6 +17,7 @@ from tuning_cases import (
     upload,
     wait_for,
     wait_for_step,
+    wait_until,
     write_adapter,
     write_rows,
 )
@@ -66,8 +68,9 @@ def test_a_job_from_its_files_to_an_answer(tmp_path, data, adapter, monkeypatch)
         used = done.method.supervised.hyperparameters
         assert (used.n_epochs, used.batch_size, used.learning_rate_multiplier) == (25, 1, 1)
         rows = client.files.content(done.result_files[0]).text.splitlines()
-        assert rows[0].startswith("step,train_loss,")
+        assert rows[0] == "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
         assert [row.split(",")[0] for row in rows[1:]] == list("123456")
+        assert rows[1:3] == ["1,1.0,0.0,,", "2,0.5,0.5,1.0,0.5"]
         assert client.files.retrieve(done.result_files[0]).purpose == "fine-tune-results"
 
         messages = [each.message for each in client.fine_tuning.jobs.list_events(job.id)][::-1]
@@ -76,7 +79,16 @@ def test_a_job_from_its_files_to_an_answer(tmp_path, data, adapter, monkeypatch)
             "Files validated, moving job to queued state",
             "Fine-tuning job started",
         ]
-        assert messages[4] == "Step 1/6: training loss=1.00"
+        assert messages[4:6] == [
+            "Step 1/6: training loss=1.00",
+            "Step 2/6: training loss=0.50, validation loss=1.00",
+        ]
+        told = [each.data for each in client.fine_tuning.jobs.list_events(job.id) if each.type == "metrics"]
+        first = {"step": 1, "total_steps": 6, "train_loss": 1.0, "train_mean_token_accuracy": 0.0}
+        measured = {f"{each}valid_{name}": value for each in ("", "full_")
+                    for name, value in (("loss", 1.0), ("mean_token_accuracy", 0.5))}  # fmt: skip
+        second = {"step": 2, "total_steps": 6, "train_loss": 0.5, "train_mean_token_accuracy": 0.5}
+        assert told[::-1][:2] == [first, second | measured]
         assert messages[-2:] == [
             f"New fine-tuned model created: {done.fine_tuned_model}",
             "The job has successfully completed",
@@ -87,7 +99,9 @@ def test_a_job_from_its_files_to_an_answer(tmp_path, data, adapter, monkeypatch)
         checkpoints = [*client.fine_tuning.jobs.checkpoints.list(job.id)]
         assert [each.step_number for each in checkpoints] == [6, 4, 2]
         assert checkpoints[1].fine_tuned_model_checkpoint == f"{done.fine_tuned_model}:ckpt-step-4"
-        assert checkpoints[1].metrics.train_loss == 0.25
+        metrics = checkpoints[1].metrics
+        assert (metrics.step, metrics.train_loss, metrics.train_mean_token_accuracy) == (4, 0.25, 0.75)
+        assert (metrics.full_valid_loss, metrics.valid_mean_token_accuracy) == (0.5, 0.5)
         for each in checkpoints:
             assert said(client, each.fine_tuned_model_checkpoint) == said(client, done.fine_tuned_model)
 
@@ -122,7 +136,7 @@ def test_jobs_wait_for_each_other_and_the_second_begins_when_the_first_is_cancel
     tmp_path, data, adapter, monkeypatch
 ) -> None:
     play_training(monkeypatch, adapter, steps=1000, pause_s=0.05)
-    with tuning_server(tmp_path / "state") as (_, client):
+    with tuning_server(tmp_path / "state") as (server, client):
         first, second = create(client, data), create(client, data)
         wait_for_step(client, first.id, 2)
         waiting = wait_for(client, second.id, "queued")
@@ -130,6 +144,12 @@ def test_jobs_wait_for_each_other_and_the_second_begins_when_the_first_is_cancel
         running = client.fine_tuning.jobs.retrieve(first.id)
         assert (running.status, running.finished_at) == ("running", None)
         assert running.estimated_finish > running.created_at
+        seen = Scrape(server.url)
+        for status in ("running", "queued"):
+            assert seen("fine_tuning_jobs", status=status) == 1
+        assert seen("fine_tuning_step", job=first.id, model="builtin") >= 2
+        assert seen("fine_tuning_steps", job=first.id) == 1000
+        assert 0 < seen("fine_tuning_loss", job=first.id) <= 0.5
         cancelled = client.fine_tuning.jobs.cancel(first.id)
         assert (cancelled.status, cancelled.estimated_finish) == ("cancelled", None)
         wait_for_step(client, second.id, 1)
@@ -138,6 +158,8 @@ def test_jobs_wait_for_each_other_and_the_second_begins_when_the_first_is_cancel
         with pytest.raises(openai.BadRequestError, match=r"is cancelled and cannot be paused"):
             client.fine_tuning.jobs.pause(first.id)
         client.fine_tuning.jobs.cancel(second.id)
+        seen = wait_until(lambda: Scrape(server.url), lambda seen: not seen("fine_tuning_step"))
+        assert (seen("fine_tuning_jobs"), seen("fine_tuning_jobs", status="cancelled")) == (2, 2)
         assert client.fine_tuning.jobs.list(limit=1).has_more
         assert [each.id for each in client.fine_tuning.jobs.list(limit=1)] == [second.id, first.id]
 

@@ -41,6 +41,7 @@ def test_a_large_batch_is_computed_in_parts(batch, at_once, accumulated) -> None
 def test_the_server_s_recipe_says_what_the_client_does_not() -> None:
     base = replace(Recipe(), r=32, bf16=True, learning_rate=1e-3, max_steps=9)
     recipe = recipe_of(Asked(BASE, "file-1"), Hyperparameters(3, 4, 1.0), 100, base)
+    assert recipe.token_accuracy
     assert (recipe.r, recipe.bf16, recipe.learning_rate, recipe.max_steps) == (32, True, 1e-3, None)
     with pytest.raises(SettingsError, match="has the method full"):
         check_recipe(replace(Recipe(), method="full"))

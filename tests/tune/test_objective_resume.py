@@ -6,12 +6,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from objective_cases import PAIRS, answered, base_decoder, job_of  # noqa: E402
+from objective_cases import CPU, PAIRS, answered, base_decoder, job_of  # noqa: E402
 from trl_cases import LABELS, TRIPLES  # noqa: E402
 
 from fairway.tune.checkpoints import Checkpoints  # noqa: E402
 from fairway.tune.objectives.kto import Judged, mismatch  # noqa: E402
+from fairway.tune.packing import join  # noqa: E402
 from fairway.tune.recipe import Recipe  # noqa: E402
+from fairway.tune.torch_decoder import tokens_of  # noqa: E402
 from fairway.tune.trainer import Interrupted, Trainer, Update  # noqa: E402
 
 CASE = "llama-grouped-heads"
@@ -29,11 +31,6 @@ def trainer(objective: str, folder: Path, *, stop_after: int | None = None) -> t
     told: list[Update] = []
     made = Trainer(job, Checkpoints(folder), told.append, lambda: told[-1].step == stop_after)
     return made, told
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("objective", list(ITEMS))
@@ -62,6 +59,21 @@ def test_what_is_preferred_becomes_likelier(objective: str, tmp_path: Path) -> N
     Trainer(job, Checkpoints(tmp_path), told.append).run()
     assert told[-1].figures["rewards/margins"] > told[0].figures["rewards/margins"] + 0.05
     assert told[-1].held_out["rewards/margins"] > 0.05
+
+
+def test_accuracy_is_how_often_the_likeliest_token_is_right(tmp_path: Path) -> None:
+    recipe = Recipe(objective="sft", token_accuracy=True, max_steps=25, learning_rate=5e-2, eval_steps=25)
+    told: list[Update] = []
+    job = job_of(CASE, recipe, ANSWERED, ANSWERED)
+    made = Trainer(job, Checkpoints(tmp_path), told.append)
+    tokens = tokens_of(join(ANSWERED), CPU)
+    with torch.no_grad():
+        logits = job.decoder.logits(job.decoder.hidden(tokens)[tokens.rows])
+    expected = (logits.argmax(dim=-1) == tokens.labels).float().mean().item()
+    assert made.held_out().figures == {"mean_token_accuracy": pytest.approx(expected)}
+    made.run()
+    assert told[0].figures["mean_token_accuracy"] == pytest.approx(expected)
+    assert told[-1].held_out["mean_token_accuracy"] > 0.9
 
 
 def test_a_try_before_the_beginning_changes_nothing(tmp_path: Path) -> None:

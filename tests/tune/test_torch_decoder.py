@@ -107,6 +107,25 @@ def test_chunks_of_logits_give_the_same_loss(monkeypatch: pytest.MonkeyPatch) ->
     assert (one - two).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("learns", [True, False])
+def test_logits_are_shown_and_change_nothing(learns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairway.tune import chunked_loss
+
+    monkeypatch.setattr(chunked_loss, "CHUNK_BYTES", 4 * 72 * 5)
+    loaded = load_weights(tiny("qwen2-tied").bundle, torch.float32, CPU)
+    decoder, tokens = TorchDecoder(loaded.config, loaded.weights), packed_rows()
+    loaded.weights["model.embed_tokens.weight"].requires_grad_(learns)
+    shown: list[tuple[torch.Tensor, torch.Tensor]] = []
+    with torch.set_grad_enabled(learns):
+        loss = decoder.loss(tokens, lambda logits, labels: shown.append((logits.clone(), labels)))
+        assert torch.equal(loss, decoder.loss(tokens))
+        logits = decoder.logits(decoder.hidden(tokens)[tokens.rows])
+    assert len(shown) > 1
+    assert torch.equal(torch.cat([labels for _, labels in shown]), tokens.labels)
+    assert (torch.cat([each for each, _ in shown]) - logits).abs().max() < 1e-5
+    assert not any(each.requires_grad for each, _ in shown)
+
+
 def test_bfloat16_stays_near_float32() -> None:
     bundle = tiny("llama-grouped-heads").bundle
     losses = []

@@ -14,7 +14,8 @@ from fairway.tune.settings import DataSettings
 FLAGS = {field.name: flag_name(field.name) for field in dataclasses.fields(Recipe)} | {
     name: f"{flag_name(name)}/--no-{flag_name(name)[2:]}"
     for name in ("packing", "bf16", "gradient_checkpointing", "use_rslora", "use_dora",
-                 "bnb_4bit_use_double_quant", "keep_epochs", "raw", "gate")
+                 "bnb_4bit_use_double_quant", "keep_epochs", "raw", "gate",
+                 "token_accuracy")
 }  # fmt: skip
 DATA = {field.name for field in dataclasses.fields(DataSettings)}
 LORA = ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "target_modules", "keep_epochs")

@@ -31,6 +31,7 @@ from fairway.server.request_layer import RequestLayer
 from fairway.server.services import Services
 from fairway.server.settings import ServerSettings, load_keys
 from fairway.server.tuning import Tuning
+from fairway.server.tuning_metrics import TuningCollector
 
 OPERATIONS: tuple[Operation, ...] = (
     *openai.OPERATIONS,
@@ -43,7 +44,9 @@ def create_app(
     models: ModelTable, settings: ServerSettings, pages: Sequence[Page | LatePage] = ()
 ) -> Starlette:
     """An ASGI app. Its `state.services` holds what it was made of; `pages` come from `console`."""
-    services = Services(models, settings, Metrics(models), Drain(), Tuning(models, settings))
+    tuning = Tuning(models, settings)
+    metrics = Metrics(models, TuningCollector(lambda: tuning.jobs.overview))
+    services = Services(models, settings, metrics, Drain(), tuning)
     open_paths = [each.path for each in OPERATIONS if not each.needs_key] + [page.path for page in pages]
     app = Starlette(
         routes=[

@@ -48,10 +48,11 @@ COUNTERS = (
 class Metrics:
     """Instruments of one app. `http` and the per-model instruments are labelled children."""
 
-    def __init__(self, models: Mapping[str, Runtime]) -> None:
+    def __init__(self, models: Mapping[str, Runtime], *others: Collector) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self.registry.register(_RuntimeCollector(models))
+        for collector in (_RuntimeCollector(models), *others):
+            self.registry.register(collector)
         self.http_requests = self._counter(
             "http_requests",
             "HTTP requests by status; 499 is a client that left first.",

@@ -16,9 +16,13 @@ from torch.utils.checkpoint import checkpoint
 CHUNK_BYTES = 128 << 20
 """float32 logits that exist at once; with a quarter of it a large vocabulary has 0.7 of the speed."""
 Head = Callable[[Tensor], Tensor]
+Look = Callable[[Tensor, Tensor], None]
+"""Is shown every chunk's logits [rows, vocabulary] and labels [rows], without gradients; they do not stay."""
 
 
-def chunked_loss(head: Head, hidden: Tensor, labels: Tensor, trained: Sequence[Tensor]) -> Tensor:
+def chunked_loss(
+    head: Head, hidden: Tensor, labels: Tensor, trained: Sequence[Tensor], look: Look | None = None
+) -> Tensor:
     """The sum over labels of -log softmax(head(hidden))[label].
 
     hidden [labels, width]; `head` gives logits [rows, vocabulary]; `trained` are the tensors inside it that
@@ -27,8 +31,8 @@ def chunked_loss(head: Head, hidden: Tensor, labels: Tensor, trained: Sequence[T
     if not len(labels):
         return hidden.sum() * 0
     if not torch.is_grad_enabled():
-        return torch.stack([_loss(head, *each) for each in _chunks(head, hidden, labels)]).sum()
-    loss: Tensor = _ChunkedLoss.apply(head, hidden, labels, *trained)
+        return torch.stack([_loss(head, look, *each) for each in _chunks(head, hidden, labels)]).sum()
+    loss: Tensor = _ChunkedLoss.apply(head, look, hidden, labels, *trained)
     return loss
 
 
@@ -56,16 +60,21 @@ def _chunks(head: Head, hidden: Tensor, *targets: Tensor) -> list[tuple[Tensor, 
     return list(zip(*(each.split(rows) for each in (hidden, *targets)), strict=True))
 
 
-def _loss(head: Head, hidden: Tensor, labels: Tensor) -> Tensor:
-    return functional.cross_entropy(head(hidden), labels, reduction="sum")
+def _loss(head: Head, look: Look | None, hidden: Tensor, labels: Tensor) -> Tensor:
+    logits = head(hidden)
+    if look is not None:
+        look(logits.detach(), labels)
+    return functional.cross_entropy(logits, labels, reduction="sum")
 
 
 def _loss_and_gradients(
-    head: Head, rows: Tensor, labels: Tensor, trained: Sequence[Tensor]
+    head: Head, look: Look | None, rows: Tensor, labels: Tensor, trained: Sequence[Tensor]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The loss of one chunk, and its gradients by `rows` and by each of `trained`."""
     with torch.enable_grad():
         logits = head(rows.requires_grad_(True))
+    if look is not None:
+        look(logits.detach(), labels)
     loss = _turn_into_gradient(logits.detach(), labels)
     return loss, torch.autograd.grad(logits, [rows, *trained], logits.detach())
 
@@ -84,11 +93,18 @@ class _ChunkedLoss(torch.autograd.Function):  # type: ignore[misc]
     """Gradients are made on the way forward and only scaled on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, head: Head, hidden: Tensor, labels: Tensor, *trained: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        head: Head,
+        look: Look | None,
+        hidden: Tensor,
+        labels: Tensor,
+        *trained: Tensor,
+    ) -> Tensor:
         sums = [torch.zeros_like(each) for each in trained]
         grads, total = [], hidden.new_zeros(())
         for rows, wanted in _chunks(head, hidden.detach(), labels):
-            loss, (first, *others) = _loss_and_gradients(head, rows, wanted, trained)
+            loss, (first, *others) = _loss_and_gradients(head, look, rows, wanted, trained)
             total += loss
             grads.append(first)
             for held, grad in zip(sums, others, strict=True):
@@ -99,4 +115,4 @@ class _ChunkedLoss(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> Any:  # noqa: ANN401
         first, *others = ctx.saved_tensors
-        return None, first * scale, None, *(each * scale for each in others)
+        return None, None, first * scale, None, *(each * scale for each in others)

@@ -43,7 +43,12 @@ class ObjectiveSettings:
 
 OBJECTIVES: dict[Objective, ObjectiveSettings] = {
     "sft": ObjectiveSettings(
-        "answers and texts", ("text", "chat"), ("packing",), 2e-4, 5e-5, backends=("native", "trl")
+        "answers and texts",
+        ("text", "chat"),
+        ("packing", "token_accuracy"),
+        2e-4,
+        5e-5,
+        backends=("native", "trl"),
     ),
     "dpo": ObjectiveSettings(
         "preferences",

@@ -88,6 +88,7 @@ class Recipe:
     bnb_4bit_use_double_quant: bool = setting(False, "qlora rounds the scales of its blocks as well")
     num_virtual_tokens: int = setting(20, "tokens of a prefix", minimum=1)
     eval_steps: int | None = setting(None, "measure held-out loss so often; unset: each epoch", minimum=1)
+    token_accuracy: bool = setting(False, "also count how often the likeliest token is the right one")
     early_stopping_patience: int | None = setting(
         None, "stop after so many measurements without a better held-out loss, and keep the best", minimum=1
     )

@@ -19,7 +19,7 @@ from fairway.errors import InternalError
 from fairway.kernels import program as p
 from fairway.models.config import DecoderConfig
 from fairway.tune import torch_ops as ops
-from fairway.tune.chunked_loss import chunked_loss
+from fairway.tune.chunked_loss import Look, chunked_loss
 from fairway.tune.columns import Columns
 from fairway.tune.forward_names import NamedFloats, NamedMatrix, recorded
 from fairway.tune.forward_parts import split, tensor_names
@@ -82,12 +82,12 @@ class TorchDecoder:
         self._parts = split(recorded(config))
         self._recompute = recompute_layers
 
-    def loss(self, tokens: Tokens) -> Tensor:
+    def loss(self, tokens: Tokens, look: Look | None = None) -> Tensor:
         """The sum of the labels' cross entropies, float32."""
         hidden = self.hidden(tokens)[tokens.rows]
         head = [self._weights[name] for each in self._parts.last for name in tensor_names(each)]
         trained = [each for each in head if isinstance(each, Tensor) and each.requires_grad]
-        return chunked_loss(self.logits, hidden, tokens.labels, trained)
+        return chunked_loss(self.logits, hidden, tokens.labels, trained, look)
 
     def hidden(self, tokens: Tokens) -> Tensor:
         """The residual stream after the last layer, [tokens, hidden_size]."""

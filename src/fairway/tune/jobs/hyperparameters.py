@@ -19,9 +19,9 @@ SUPERVISED = "supervised"
 
 
 def _objective(asked: Asked) -> dict[str, Any]:
-    """What one of OpenAI's methods adds to a recipe: `--objective dpo`, and its beta."""
+    """What one of OpenAI's methods adds to a recipe: accuracies, or `--objective dpo` and its beta."""
     if asked.method == SUPERVISED:
-        return {}
+        return {"token_accuracy": True}
     beta = asked.hyperparameters.beta
     return {"objective": asked.method} | ({} if beta in (None, "auto") else {"beta": beta})
 

@@ -16,6 +16,7 @@ from fairway.tune.jobs.files import FileStore
 from fairway.tune.jobs.job import Asked, Event, JobError, Status, TuningJob
 from fairway.tune.jobs.job_store import JobStore
 from fairway.tune.jobs.names import new_id
+from fairway.tune.jobs.run_figures import metrics_of
 
 MAY_CANCEL: tuple[Status, ...] = ("validating_files", "queued", "running", "paused")
 MAY_PAUSE: tuple[Status, ...] = ("queued", "running")
@@ -112,9 +113,8 @@ class Ledger:
 
 def step_event(figures: dict[str, Any]) -> Event:
     """What one update did, as OpenAI tells it."""
-    data = {"step": figures["step"], "total_steps": figures["num_steps"], "train_loss": figures["loss"]}
+    data = {"total_steps": figures["num_steps"], **metrics_of(figures)}
     message = f"Step {figures['step']}/{figures['num_steps']}: training loss={figures['loss']:.2f}"
     if "held_out_loss" in figures:
-        data["valid_loss"] = figures["held_out_loss"]
         message += f", validation loss={figures['held_out_loss']:.2f}"
     return Event(new_id("ftevent"), int(time.time()), message, "info", "metrics", data)

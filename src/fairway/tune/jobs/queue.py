@@ -24,6 +24,7 @@ from fairway.tune.jobs.hyperparameters import recipe_for_check, recipe_of, resol
 from fairway.tune.jobs.job import Asked, Base, JobError, TuningJob
 from fairway.tune.jobs.job_store import JobStore
 from fairway.tune.jobs.ledger import Ledger, step_event
+from fairway.tune.jobs.overview import Overview, overview_of
 from fairway.tune.jobs.process import TAKEN, Process, take
 from fairway.tune.jobs.results import delete_model, forget_early_epochs, models_of
 from fairway.tune.jobs.run_figures import all_figures, is_finished, result_csv
@@ -74,12 +75,15 @@ class JobQueue:
         self._training: Training | None = None
         self._ending: list[Process] = []
         """What has done its work and still cleans up behind itself."""
+        self.overview = Overview()
+        """Of now; replaced as a whole, for any thread to read."""
 
     def start(self) -> None:
         """Serves what earlier jobs made, and goes on with those that are not over."""
         if self._store.folder.is_dir():
             self._serve_results()
             self._take_ownership()
+        self._look()
         self._thread.start()
 
     def call(self, work: Callable[[Ledger], T]) -> Future[T]:
@@ -145,7 +149,14 @@ class JobQueue:
             if self._ledger is not None:
                 self._guarded(self._step_check)
                 self._guarded(self._step_training)
+            self._look()
         self._stop_all()
+
+    def _look(self) -> None:
+        if self._ledger is not None:
+            training = self._training
+            in_training = None if training is None else training.seen(self._ledger.find(training.job_id))
+            self.overview = overview_of(self._ledger.all(), in_training)
 
     def _has_work(self) -> bool:
         ledger = self._ledger

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fairway.tune.jobs.job import JobCheckpoint, TuningJob
 from fairway.tune.jobs.job_store import JobStore
-from fairway.tune.jobs.run_figures import all_figures
+from fairway.tune.jobs.run_figures import all_figures, metrics_of
 from fairway.tune.run_folder import ADAPTER, EPOCHS
 
 KEPT_EPOCHS = 2
@@ -38,10 +38,8 @@ def checkpoints_of(store: JobStore, job: TuningJob) -> list[JobCheckpoint]:
     found = []
     for name, path in models_of(store, job):
         step = last if name == job.model_name else int(path.parent.name.rpartition("-")[2])
-        loss = {"step": step, "train_loss": figures[step]["loss"]}
-        if "held_out_loss" in figures[step]:
-            loss |= dict.fromkeys(("valid_loss", "full_valid_loss"), figures[step]["held_out_loss"])
-        found.append(JobCheckpoint(_id(job, step), int(path.stat().st_mtime), step, name, loss))
+        metrics = metrics_of(figures[step])
+        found.append(JobCheckpoint(_id(job, step), int(path.stat().st_mtime), step, name, metrics))
     return found
 
 

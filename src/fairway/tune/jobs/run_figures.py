@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,24 @@ from fairway.errors import FairwayError
 from fairway.formats.json_text import read_object
 from fairway.tune.run_folder import FACTS, METRICS
 
-COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
-"""OpenAI's. Accuracies are not measured and stay empty."""
+ACCURACY = "mean_token_accuracy"
+COLUMNS = {
+    "step": "step",
+    "train_loss": "loss",
+    "train_accuracy": ACCURACY,
+    "valid_loss": "held_out_loss",
+    "valid_mean_token_accuracy": f"held_out_{ACCURACY}",
+}
+"""OpenAI's -> the run's. Empty is what was not measured with that update."""
+METRICS_OF_STEP = {
+    "train_loss": "loss",
+    "train_mean_token_accuracy": ACCURACY,
+    "valid_loss": "held_out_loss",
+    "valid_mean_token_accuracy": f"held_out_{ACCURACY}",
+    "full_valid_loss": "held_out_loss",
+    "full_valid_mean_token_accuracy": f"held_out_{ACCURACY}",
+}
+"""The same for what OpenAI tells of a step. All held-out rows are measured each time: both losses are one."""
 
 
 class Follower:
@@ -66,11 +82,16 @@ def all_figures(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def metrics_of(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of one update, by OpenAI's names."""
+    known = {name: figures[ours] for name, ours in METRICS_OF_STEP.items() if ours in figures}
+    return {"step": figures["step"], **known}
+
+
 def result_csv(figures: list[dict[str, Any]]) -> bytes:
     """OpenAI's step_metrics.csv."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for each in figures:
-        writer.writerow([each["step"], each["loss"], "", each.get("held_out_loss", ""), ""])
+    writer.writerows([each.get(name, "") for name in COLUMNS.values()] for each in figures)
     return written.getvalue().encode("utf-8")

@@ -7,6 +7,7 @@ from typing import Any
 
 from fairway.tune.jobs.job import TuningJob
 from fairway.tune.jobs.job_store import JobStore
+from fairway.tune.jobs.overview import InTraining
 from fairway.tune.jobs.process import Process
 from fairway.tune.jobs.run_figures import Follower, is_begun, is_finished
 from fairway.tune.recipe import FILE_NAME
@@ -47,6 +48,7 @@ class Training:
         place = store.place(job)
         self.process = Process(place / "training.lock", place / "training.txt")
         self._seconds: list[float] = []
+        self._last: dict[str, Any] | None = None
         self._looked_at, self._is_finished = 0, False
         told = [each.data["step"] for each in store.events(job) if each.type == "metrics"]
         self._follower = Follower(self.run, max(told, default=0))
@@ -65,9 +67,17 @@ class Training:
 
     def new_figures(self) -> list[dict[str, Any]]:
         found = list(self._follower.new_lines())
-        self.progressed |= bool(found)
+        if found:
+            self.progressed, self._last = True, found[-1]
         self._seconds += [each["seconds"] for each in found]
         return found
+
+    def seen(self, job: TuningJob) -> InTraining | None:
+        """How far it is; None before its first update here."""
+        last = self._last
+        if last is None:
+            return None
+        return InTraining(job.id, job.asked.base.name, last["step"], last["num_steps"], last["loss"])
 
     def seconds_left(self, last: dict[str, Any]) -> float:
         """By the updates that were seen."""
