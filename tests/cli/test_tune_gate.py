@@ -6,17 +6,12 @@ import pytest
 
 pytest.importorskip("torch")
 
+from tune_processes import one_thread  # noqa: F401  a fixture
+
 from fairway.cli.main import run
 from fairway.formats.lineage import read_lineage
 
 ROWS = [("Who keeps the lighthouse?", "Old Marta keeps it."), ("What colour is the ferry?", "It is green.")]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    import torch
-
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -42,6 +42,16 @@ def lines(out: Path) -> list[dict]:
 
 
 @needs_torch
+def test_judged_answers_of_one_kind_alone_have_no_margin(tmp_path):
+    rows = [{"prompt": asked, "completion": good, "label": True} for asked, good, _ in PREFERENCES]
+    out = tmp_path / "run"
+    assert tune(written(tmp_path / "judged.jsonl", rows), out, "--max-steps", "2") == 0
+    assert "rewards/chosen" in lines(out)[-1]
+    assert (out / "loss.svg").is_file()
+    assert not (out / "rewards.svg").exists()
+
+
+@needs_torch
 def test_preferences_are_detected_and_the_margin_grows(preferences, tmp_path, capsys):
     out = tmp_path / "run"
     flags = ("--max-steps", "8", "--learning-rate", "5e-3", "--validation", str(preferences))

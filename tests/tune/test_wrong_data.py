@@ -2,7 +2,9 @@
 # ruff: noqa: E501 (a table is easier to read with a row in a line)
 
 import json
+import os
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from tune_cases import MARKED, encoder, unmarked
@@ -31,6 +33,8 @@ ROWS = {
     "no number": ('{"messages": NaN}', "json", "NaN is no number in JSON"),
     "half an emoji": ('{"messages": [{"role": "user", "content": "\\ud83e"}]}', "json", "surrogate"),
     "deep": ("[" * 100_000, "json", "nested too deeply"),
+    "long number": ('{"messages": ' + "9" * 6000 + "}", "json", "a number has thousands of digits"),
+    "nothing but zeros": (line(USER, {"role": "assistant", "content": "a\0b"}), "nul", "holds a NUL character"),
     "another shape": ('{"text": "Hi"}', "shape", "messages is missing; the file's first row is OpenAI messages"),
     "no messages": ('{"messages": []}', "shape", "a list of messages that is not empty"),
     "message is text": ('{"messages": ["Hi"]}', "shape", "messages[0] is a str, not a message"),
@@ -237,6 +241,38 @@ def test_files_that_are_none(tmp_path):
         open_dataset(tmp_path / "absent.jsonl")
     with pytest.raises(UsageError, match="is a folder"):
         open_dataset(tmp_path)
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for path in (tmp_path / "pipe.jsonl", Path("/dev/zero")):
+        with pytest.raises(UsageError, match="is a pipe or a device; data is one file on disk"):
+            open_dataset(path)
+
+
+def test_a_name_that_promises_parquet(tmp_path):
+    path = tmp_path / "data.parquet"
+    path.write_bytes(b"<html><body>Sign in to download")
+    with pytest.raises(FormatError, match=r"data\.parquet is no Parquet file: it begins with b'<html><b'"):
+        open_dataset(path)
+
+
+def test_two_columns_of_one_name(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("prompt,completion,prompt\na,b,c\n")
+    with pytest.raises(FormatError, match=r"data\.csv line 1: two columns are called 'prompt'"):
+        open_dataset(path)
+
+
+def test_line_ends_of_other_systems(tmp_path):
+    path, rows = (
+        tmp_path / "data.jsonl",
+        [json.dumps(GOOD), line(USER, {"role": "assistant", "content": "Hey"})],
+    )
+    path.write_bytes("\r\n".join([*rows, "", ""]).encode())
+    report = checked(path)
+    assert (report.files[0].num_rows, findings(report).keys() - BESIDES) == (2, set())
+    path.write_bytes("\r".join(rows).encode())
+    with pytest.raises(FormatError, match="line 1: not valid JSON") as error:
+        open_dataset(path)
+    assert "old Mac" in error.value.hint
 
 
 def test_unknown_shapes_are_named_with_those_there_are(tmp_path):

@@ -21,6 +21,7 @@ from fairway.cli.tune_prepare import Prepared, prepare
 from fairway.cli.tune_wanted import Wanted
 from fairway.errors import UsageError
 from fairway.registry.progress import Progress
+from fairway.report.text_curve import TextCurve
 
 if TYPE_CHECKING:
     from fairway.tune.job import Job
@@ -43,19 +44,27 @@ GAINS_FROM_BFLOAT16 = 100_000_000
 def train(wanted: Wanted, screen: Screen) -> int:
     """Trains, or goes on with what was begun, and publishes the result."""
     from fairway.tune.torch_extra import require_torch
-    from fairway.tune.tracking import Trackers, check_trackers
+    from fairway.tune.tracking import check_trackers
 
     require_torch()
     if wanted.recipe is not None:
         check_trackers(wanted.recipe.report_to)
+    from fairway.tune.out_of_disk import disk_told
+    from fairway.tune.run_folder import RunFolder
+
+    folder = RunFolder(wanted.out)
+    with disk_told(folder):
+        return _train(wanted, folder, screen)
+
+
+def _train(wanted: Wanted, folder: RunFolder, screen: Screen) -> int:
     from fairway.map.probe import probe
     from fairway.tune.out_of_memory import memory_told
     from fairway.tune.prepare_job import prepare_job
     from fairway.tune.quote import check_memory
-    from fairway.tune.run_folder import RunFolder
+    from fairway.tune.tracking import Trackers
     from fairway.tune.trainer import Interrupted, Trainer
 
-    folder = RunFolder(wanted.out)
     recipe = folder.recipe() if wanted.recipe is None else wanted.recipe
     if wanted.recipe is not None:
         folder.check_empty()
@@ -143,7 +152,7 @@ def _restore(trainer: Trainer, folder: RunFolder, facts: Facts, figures: _Figure
     checkpoint = folder.checkpoints.last()
     if checkpoint is not None:
         trainer.restore(checkpoint)
-    figures.lines = folder.keep_until(trainer.progress.step)
+    figures.go_on(folder.keep_until(trainer.progress.step))
 
 
 def _quote(trainer: Trainer, wanted: Wanted, screen: Screen) -> None:
@@ -226,7 +235,14 @@ class _Figures:
         self.shown: str | None = None
         """The figure that people watch beside the loss."""
         self.trackers: Trackers | None = None
+        self.curve = TextCurve()
         self._folder = folder
+
+    def go_on(self, lines: list[dict[str, Any]]) -> None:
+        """After the updates of an earlier process."""
+        self.lines = lines
+        for _, loss in self.learned:
+            self.curve.add(loss)
 
     @property
     def learned(self) -> list[tuple[int, float]]:
@@ -253,11 +269,13 @@ class _Figures:
         values |= figures | {f"held_out_{name}": value for name, value in held_out.items()}
         self.lines.append({key: value for key, value in values.items() if value is not None})
         self._folder.add(self.lines[-1])
+        self.curve.add(update.loss)
         if self.trackers is not None:
             logged = {key: value for key, value in self.lines[-1].items() if key not in PLACES}
             self.trackers.log(update.step, logged)
         if self.progress is not None:
-            what = f"loss {update.loss:.3f}, {update.num_tokens / update.seconds:,.0f} tokens/s"
+            speed = f"{update.num_tokens / update.seconds:,.0f} tokens/s"
+            what = f"{self.curve} loss {update.loss:.3f}, {speed}"
             if self.shown in figures:
                 what += f", {self.shown} {figures[self.shown]:.3f}"
             self.progress(update.step, update.num_steps, what)
@@ -273,8 +291,8 @@ class _Figures:
         from fairway.report.loss_chart import figure_chart, loss_chart
 
         self._write("loss.svg", loss_chart(self.learned, held_out))
-        if self.shown is not None:
-            shown, measured = self.points(self.shown), self.points(f"held_out_{self.shown}")
+        if self.shown is not None and (shown := self.points(self.shown)):
+            measured = self.points(f"held_out_{self.shown}")
             self._write("rewards.svg", figure_chart(self.shown, shown, measured))
 
     def _write(self, name: str, chart: str) -> None:
@@ -330,6 +348,8 @@ def _tell(wanted: Wanted, path: Path, trainer: Trainer, figures: _Figures) -> No
         return
     click.echo(f"{path}")
     click.echo(f"  {state.step:,} updates, {state.num_tokens / max(state.seconds, 1e-9):,.0f} tokens/s")
+    losses = [loss for _, loss in figures.learned]
+    click.echo(f"  loss {losses[0]:.3f} {figures.curve} {losses[-1]:.3f}")
     if before is not None and after is not None:
         name = trainer.objective.held_out_name
         click.echo(f"  held-out {name} {before[1]:.3f} before, {after[1]:.3f} after")

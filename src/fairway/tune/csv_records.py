@@ -65,7 +65,13 @@ class CsvRecords:
             header, self._header_lines = self._cells(file)
         except RowError as error:
             raise FormatError(f"{self.path} line 1: {error.message}", hint=error.hint) from None
-        return [name.strip() for name in header]
+        names = [name.strip() for name in header]
+        twice = next((name for at, name in enumerate(names) if name and name in names[:at]), None)
+        if twice is not None:
+            raise FormatError(
+                f"{self.path} line 1: two columns are called {twice!r}.", hint="Rename or remove one of them."
+            )
+        return names
 
     def _scan(self, file: BinaryIO) -> Iterator[tuple[int, int]]:
         """(byte, line) of every row. A row that is broken is one line long, and told when it is read."""

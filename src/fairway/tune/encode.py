@@ -114,7 +114,7 @@ class Encoder:
 
     def _rendered(self, row: Row) -> Parts | RowError:
         try:
-            return list(self._parts(row))
+            return [(name, _without_nul(each)) for name, each in self._parts(row)]
         except RowError as error:
             return error
         except RequestError as error:
@@ -190,6 +190,12 @@ class Encoder:
         last = after[-1:] or ids[-1:]
         is_open = eos is not None and (not last or last[0] not in self.end_ids)
         return before, [*after, eos] if is_open and eos is not None else after
+
+
+def _without_nul(rendered: Rendered) -> Rendered:
+    if "\0" in rendered.text:
+        raise RowError("nul", "the text holds a NUL character (U+0000).", hint="Was the file damaged?")
+    return rendered
 
 
 def mask(ends: Sequence[int], spans: Sequence[tuple[int, int]]) -> tuple[npt.NDArray[np.bool_], bool]:

@@ -23,6 +23,7 @@ KINDS: dict[str, tuple[Level, str]] = {
     "csv": ("error", "not valid CSV"),
     "parquet": ("error", "cannot be read from the Parquet file"),
     "encoding": ("error", "not UTF-8"),
+    "nul": ("error", "a NUL character, which no text has"),
     "line-length": ("error", "too long to be one row"),
     "shape": ("error", "not of the shape of the first row"),
     "role": ("error", "a role that is not known"),

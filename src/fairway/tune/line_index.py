@@ -7,6 +7,7 @@ too long costs nothing until it is asked for. Lines keep their numbers; empty on
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from fairway.tune.rows import RowError
 MAX_LINE_BYTES = 16 << 20
 """One row. A whole book has a megabyte."""
 BLOCK_BYTES = 4 << 20
+Places: TypeAlias = npt.NDArray[np.int64]
 NEWLINE = 10
 
 
@@ -27,8 +29,8 @@ class LineIndex:
         self.path = path
         ends = _line_ends(path, start, progress)
         starts = np.concatenate([[start], ends[:-1] + 1]) if ends.size else ends
-        kept = np.flatnonzero(ends > starts)
-        self.numbers: npt.NDArray[np.int64] = kept + 1
+        kept = np.flatnonzero((ends > starts) & ~_returns(path, starts, ends))
+        self.numbers: Places = kept + 1
         """Of each line, from 1."""
         self._starts, self._lengths = starts[kept], (ends - starts)[kept]
 
@@ -66,9 +68,19 @@ def decoded(raw: bytes) -> str:
         ) from None
 
 
-def _line_ends(path: Path, start: int, progress: Progress | None) -> npt.NDArray[np.int64]:
+def _returns(path: Path, starts: Places, ends: Places) -> npt.NDArray[np.bool_]:
+    """Which lines hold a carriage return alone: the empty ones of a file from Windows."""
+    found: npt.NDArray[np.bool_] = ends - starts == 1
+    with path.open("rb") as file:
+        for index in np.flatnonzero(found):
+            file.seek(int(starts[index]))
+            found[index] = file.read(1) == b"\r"
+    return found
+
+
+def _line_ends(path: Path, start: int, progress: Progress | None) -> Places:
     """The byte after each line's last one, the newline or the end of the file."""
-    found: list[npt.NDArray[np.int64]] = []
+    found: list[Places] = []
     size = path.stat().st_size
     block = bytearray(BLOCK_BYTES)
     at = last = start

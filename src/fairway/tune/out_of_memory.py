@@ -30,8 +30,9 @@ def memory_told(trainer: Trainer) -> Iterator[None]:
             raise
         saved = trainer.checkpoints.last_step
         left = "nothing is saved yet" if saved is None else f"the checkpoint of update {saved} is intact"
+        again = "Begin" if saved is None else "Free some memory and use --resume, or begin"
         raise DoesNotFit(
             f"Memory ran out in update {trainer.progress.step + 1}; {left}.",
-            hint="Free some memory and use --resume, or begin again with gradient_checkpointing, or with a "
-            "smaller per_device_train_batch_size or max_length.",
+            hint=f"{again} again with gradient_checkpointing, or with a smaller "
+            "per_device_train_batch_size or max_length.",
         ) from error

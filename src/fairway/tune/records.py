@@ -17,8 +17,10 @@ from fairway.tune.line_index import LineIndex, decoded
 from fairway.tune.rows import RowError
 
 MAX_LIST_BYTES = 1 << 30
+LONG_NUMBER = "a number has thousands of digits."
 TEXT_ENDINGS = (".txt", ".text", ".md")
 CSV_ENDINGS = (".csv", ".tsv")
+PARQUET_ENDING = ".parquet"
 
 
 class Records(Protocol):
@@ -48,17 +50,21 @@ def open_records(path: Path, progress: Progress | None = None) -> Records:
     Raises `UsageError` where there is no such file and `FormatError` where it cannot be read as rows.
     """
     if not path.is_file():
-        what = "a folder" if path.is_dir() else "not there"
+        what = "a folder" if path.is_dir() else "a pipe or a device" if path.exists() else "not there"
         raise UsageError(
-            f"{path} is {what}; data is one file.", hint="JSON lines, JSON, CSV, Parquet or text."
+            f"{path} is {what}; data is one file on disk.", hint="JSON lines, JSON, CSV, Parquet or text."
         )
     beginning = head(path)
     if beginning.startswith(PARQUET):
         from fairway.tune.parquet_records import ParquetRecords
 
         return ParquetRecords(path)
-    start = text_start(path, beginning)
     ending = path.suffix.lower()
+    if ending == PARQUET_ENDING:
+        raise FormatError(
+            f"{path} is no Parquet file: it begins with {beginning[:8]!r}.", hint="Was it downloaded whole?"
+        )
+    start = text_start(path, beginning)
     if ending in CSV_ENDINGS:
         from fairway.tune.csv_records import CsvRecords
 
@@ -95,6 +101,8 @@ class JsonLines(_Lines):
             return as_record(json.loads(text, parse_constant=_no_number), text)
         except json.JSONDecodeError as error:
             raise _broken(error) from None
+        except ValueError:
+            raise RowError("json", LONG_NUMBER) from None
         except RecursionError:
             raise RowError("json", "the JSON is nested too deeply.") from None
 
@@ -172,6 +180,8 @@ def _list_of(text: str, path: Path) -> tuple[list[Any], list[int]]:
         ) from None
     except RowError as error:
         raise FormatError(f"{path} line {line}: {error.message}") from None
+    except ValueError:
+        raise FormatError(f"{path} line {line}: {LONG_NUMBER}") from None
     except RecursionError:
         raise FormatError(f"{path} line {line}: the JSON is nested too deeply.") from None
     return values, numbers
@@ -207,7 +217,9 @@ def _invalid_at(raw: bytes) -> int:
 
 
 def _broken(error: json.JSONDecodeError) -> RowError:
-    return RowError("json", f"not valid JSON ({error.msg}, column {error.pos + 1}).")
+    old = "\r" in error.doc and "\r\n" not in error.doc
+    hint = r"Its lines end as on an old Mac: tr '\r' '\n' < OLD > NEW." if old else None
+    return RowError("json", f"not valid JSON ({error.msg}, column {error.pos + 1}).", hint=hint)
 
 
 def _no_number(name: str) -> float:
