@@ -1,7 +1,6 @@
 """What the instruction pass teaches: story requests, short instructions, greetings.
 
-Everything is drawn from a random generator that the caller seeds with the step, so that a
-continued run draws what an uninterrupted one would have drawn.
+Everything is drawn from a random generator that the caller seeds.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from .chat import Message
-from .settings import InstructPlan
+from .settings import ConversationPlan
 
 Item = TypeVar("Item")
+Message = dict[str, str]
+"""role and content, as OpenAI has them."""
 
 GREETINGS_FILE = Path(__file__).with_name("greetings.json")
 SUBJECT_WORDS = (
@@ -98,20 +98,26 @@ def read_material(folder: Path, stories: list[str]) -> Material:
     )
 
 
-def draw_conversation(material: Material, plan: InstructPlan, random: np.random.Generator) -> list[Message]:
+def draw_conversation(
+    material: Material, plan: ConversationPlan, random: np.random.Generator
+) -> list[Message]:
     """One conversation of one or two exchanges, now and then with a system line."""
     messages = []
     if random.random() < SYSTEM_SHARE:
-        messages.append(Message("system", _pick(SYSTEM_LINES, random)))
+        messages.append(_message("system", _pick(SYSTEM_LINES, random)))
     while len(messages) < 4:
         question, answer = _draw_pair(material, plan, random)
-        messages += [Message("user", question), Message("assistant", answer)]
+        messages += [_message("user", question), _message("assistant", answer)]
         if random.random() >= SECOND_TURN_SHARE:
             break
     return messages
 
 
-def _draw_pair(material: Material, plan: InstructPlan, random: np.random.Generator) -> tuple[str, str]:
+def _message(role: str, content: str) -> Message:
+    return {"role": role, "content": content}
+
+
+def _draw_pair(material: Material, plan: ConversationPlan, random: np.random.Generator) -> tuple[str, str]:
     kind = random.random()
     if kind < plan.story_share:
         story = _pick(material.stories, random)

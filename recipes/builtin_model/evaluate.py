@@ -12,20 +12,33 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
 
-from .model import LanguageModel
+from fairway.formats.open import open_bundle
+from fairway.tune.encode import Example
+from fairway.tune.packing import join
+from fairway.tune.torch_decoder import TorchDecoder, tokens_of
+from fairway.tune.torch_weights import load_weights
+
+from .model_folder import TOKENIZER
 from .settings import RECIPE_FILE, load_recipe
 from .text import Texts, read_texts
 from .tokenizer import BEGIN, load_tokenizer
 
 BATCH = 8
+CPU = torch.device("cpu")
+
+
+def load_decoder(folder: Path) -> TorchDecoder:
+    """The model of a folder, in float32."""
+    loaded = load_weights(open_bundle(folder), torch.float32, CPU)
+    return TorchDecoder(loaded.config, loaded.weights)
 
 
 def bits_per_byte(
-    model: LanguageModel, tokenizer: Tokenizer, texts: list[str], length: int, stride: int
+    model: TorchDecoder, tokenizer: Tokenizer, texts: list[str], length: int, stride: int
 ) -> float:
     """Bits per byte over all `texts` together, each read as a document of its own."""
     begin = tokenizer.token_to_id(BEGIN)
@@ -35,39 +48,26 @@ def bits_per_byte(
     return summed_nats(model, windows) / math.log(2) / num_bytes
 
 
-def overlapping_windows(ids: list[int], length: int, stride: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """(inputs, targets) of at most `length`; targets counted by an earlier window are -100."""
-    row = torch.tensor(ids)
+def overlapping_windows(ids: list[int], length: int, stride: int) -> Iterator[Example]:
+    """Of at most `length` tokens and one to predict; tokens counted by an earlier window are not learned."""
+    row = np.array(ids, np.int32)
     counted = 0
     while counted < len(ids) - 1:
         start = max(0, counted + stride - length) if counted else 0
         stop = min(start + length, len(ids) - 1)
-        targets = row[start + 1 : stop + 1].clone()
-        targets[: counted - start] = -100
-        yield row[start:stop], targets
+        learned = np.arange(start, stop + 1) > counted
+        yield Example("", row[start : stop + 1], learned)
         counted = stop
 
 
 @torch.no_grad()
-def summed_nats(model: LanguageModel, windows: list[tuple[Tensor, Tensor]]) -> float:
-    """Total cross-entropy; windows of one length share a batch."""
-    device = next(model.parameters()).device
-    total = 0.0
-    windows = sorted(windows, key=lambda window: len(window[0]))
-    for i in range(0, len(windows), BATCH):
-        group = windows[i : i + BATCH]
-        longest = max(len(inputs) for inputs, _ in group)
-        inputs = torch.stack([_pad(row, longest, 0) for row, _ in group])
-        targets = torch.stack([_pad(row, longest, -100) for _, row in group])
-        total += model.loss(inputs.to(device), targets.to(device)).item()
-    return total
+def summed_nats(model: TorchDecoder, windows: list[Example]) -> float:
+    """Total cross-entropy."""
+    groups = (windows[at : at + BATCH] for at in range(0, len(windows), BATCH))
+    return sum(model.loss(tokens_of(join(group), CPU)).item() for group in groups)
 
 
-def _pad(row: Tensor, length: int, value: int) -> Tensor:
-    return torch.nn.functional.pad(row, (0, length - len(row)), value=value)
-
-
-def measure(model: LanguageModel, tokenizer: Tokenizer, texts: Texts, length: int) -> dict[str, object]:
+def measure(model: TorchDecoder, tokenizer: Tokenizer, texts: Texts, length: int) -> dict[str, object]:
     """All figures of the model card, as one JSON object; windows overlap by a quarter."""
     books = list(texts.held_out_books.values())
 
@@ -86,16 +86,14 @@ def measure(model: LanguageModel, tokenizer: Tokenizer, texts: Texts, length: in
 
 
 def main() -> None:
-    from .export import load_exported
-
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with books/ and stories")
-    parser.add_argument("--model", type=Path, required=True, help="an exported model folder")
+    parser.add_argument("--model", type=Path, required=True, help="a folder that fairway tune or export left")
     parser.add_argument("--recipe", type=Path, default=RECIPE_FILE)
     args = parser.parse_args()
     recipe = load_recipe(args.recipe)
-    model = load_exported(args.model, recipe.model)
-    tokenizer = load_tokenizer(args.model / "tokenizer.json")
+    model = load_decoder(args.model)
+    tokenizer = load_tokenizer(args.model / TOKENIZER)
     texts = read_texts(args.data, recipe.text)
     length = recipe.model.max_position_embeddings
     print(json.dumps(measure(model, tokenizer, texts, length), indent=1))

@@ -1,4 +1,4 @@
-"""Draw the loss curve of both passes from their logs.
+"""Draw the loss curve of both passes from the folders that fairway tune left.
 
 python -m recipes.builtin_model.plot --work WORK_FOLDER --out docs/images/builtin-model-loss.png
 """
@@ -6,7 +6,6 @@ python -m recipes.builtin_model.plot --work WORK_FOLDER --out docs/images/builti
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 from pathlib import Path
@@ -17,6 +16,9 @@ import numpy as np
 mpl.use("Agg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+
+from fairway.tune.recipe import FILE_NAME, Recipe, read_recipe
+from fairway.tune.run_folder import METRICS
 
 SMOOTHING = 20
 
@@ -33,31 +35,27 @@ def smoothed(values: list[float]) -> np.ndarray:
     return (sums[stops] - sums[starts]) / (stops - starts)
 
 
-def draw_pretraining(axes: Axes, lines: list[dict[str, float]]) -> None:
-    """Loss over tokens, a mark where windows grow, and the judgements on held-out books."""
-    tokens = [line["tokens"] / 1e6 for line in lines]
+def draw_pretraining(axes: Axes, lines: list[dict[str, float]], recipe: Recipe) -> None:
+    """Loss over tokens, a mark where windows grow, and the losses of held-out books."""
+    tokens = np.cumsum([line["num_tokens"] for line in lines]) / 1e6
     losses = [line["loss"] for line in lines]
     axes.plot(tokens, losses, color="#c8d3e0", linewidth=0.6)
     axes.plot(tokens, smoothed(losses), color="#1f4e79", label="training loss")
-    for before, after in itertools.pairwise(lines):
-        if after["length"] != before["length"]:
-            axes.axvline(after["tokens"] / 1e6, color="#999999", linestyle=":", linewidth=0.8)
-            axes.annotate(
-                f" windows of {after['length']}", (after["tokens"] / 1e6, 5.0), rotation=90, fontsize=8
-            )
+    for share, length in growing(recipe):
+        at = tokens[-1] * share
+        axes.axvline(at, color="#999999", linestyle=":", linewidth=0.8)
+        axes.annotate(f" windows of {length}", (at, 5.0), rotation=90, fontsize=8)
+    measured = [(at, line["held_out_loss"]) for at, line in zip(tokens, lines, strict=True)
+                if "held_out_loss" in line]  # fmt: skip
+    axes.plot(*zip(*measured, strict=True), "o-", color="#c0504d", label="held-out books (sample)")
     axes.set(xlabel="tokens (millions)", ylabel="nats per token", ylim=(3.0, 6.5), title="Pre-training")
-    judged = [line for line in lines if "books_bits_per_byte" in line]
-    right = axes.twinx()
-    right.plot(
-        [line["tokens"] / 1e6 for line in judged],
-        [line["books_bits_per_byte"] for line in judged],
-        "o-",
-        color="#c0504d",
-        label="held-out books (sample)",
-    )
-    right.set(ylabel="bits per byte", ylim=(1.4, 2.4))
-    handles = axes.get_lines()[1:2] + right.get_lines()
-    axes.legend(handles=handles, loc="lower left")
+    axes.legend(loc="lower left")
+
+
+def growing(recipe: Recipe) -> list[tuple[float, int | None]]:
+    """(share of the updates, length) of every stage but the first."""
+    lengths = (*recipe.stage_lengths, recipe.max_length)
+    return list(zip(np.cumsum(recipe.stage_shares).tolist(), lengths[1:], strict=True))
 
 
 def draw_instruction(axes: Axes, lines: list[dict[str, float]]) -> None:
@@ -76,8 +74,9 @@ def main() -> None:
     figure, (left, right) = pyplot.subplots(
         1, 2, figsize=(10, 4), width_ratios=(2.4, 1), layout="constrained"
     )
-    draw_pretraining(left, read_log(args.work / "pretrain.jsonl"))
-    draw_instruction(right, read_log(args.work / "instruct.jsonl"))
+    pretrain, instruct = args.work / "pretrain", args.work / "instruct"
+    draw_pretraining(left, read_log(pretrain / METRICS), read_recipe(pretrain / FILE_NAME, {}))
+    draw_instruction(right, read_log(instruct / METRICS))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out, dpi=110)
 

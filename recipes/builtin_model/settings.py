@@ -1,4 +1,4 @@
-"""Every number of the recipe, read from recipe.toml into frozen dataclasses.
+"""Every number of shape and data, read from data.toml into frozen dataclasses.
 
 The file is the only place where a value is written; an unknown or missing key is an error.
 """
@@ -14,7 +14,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-RECIPE_FILE = Path(__file__).with_name("recipe.toml")
+RECIPE_FILE = Path(__file__).with_name("data.toml")
 
 
 @dataclass(frozen=True)
@@ -31,51 +31,25 @@ class ModelShape:
     rope_theta: float
     rms_norm_eps: float
 
-    @property
-    def head_dim(self) -> int:
-        return self.hidden_size // self.num_attention_heads
-
 
 @dataclass(frozen=True)
 class TextPlan:
     """What is read, what is held out, and how often stories are repeated within one epoch."""
 
     held_out_books: tuple[str, ...]
+    measured_characters: int
     held_out_story_share: float
     story_repeats: int
     keep_crlf_every: int
 
 
 @dataclass(frozen=True)
-class TrainPlan:
-    """The pre-training run. Lengths are in tokens, `budget_s` is time spent in steps."""
+class ConversationPlan:
+    """What the second pass learns, in tokens of the model."""
 
     seed: int
-    budget_s: float
-    tokens_per_step: int
-    tokens_per_micro_batch: int
-    lengths: tuple[int, ...]
-    length_shares: tuple[float, ...]
-    warmup_share: float
-    decay_share: float
-    muon_lr: float
-    adam_lr: float
-    weight_decay: float
-    checkpoint_every_s: float
-    evaluate_every_s: float
-
-
-@dataclass(frozen=True)
-class InstructPlan:
-    """The supervised pass after pre-training."""
-
-    seed: int
-    steps: int
-    tokens_per_step: int
-    tokens_per_micro_batch: int
+    num_tokens: int
     length: int
-    muon_lr: float
-    adam_lr: float
     plain_text_share: float
     story_share: float
     greeting_share: float
@@ -83,10 +57,11 @@ class InstructPlan:
 
 @dataclass(frozen=True)
 class Recipe:
+    """What is made before anything is trained."""
+
     model: ModelShape
     text: TextPlan
-    train: TrainPlan
-    instruct: InstructPlan
+    conversations: ConversationPlan
 
 
 def load_recipe(path: Path = RECIPE_FILE) -> Recipe:
@@ -95,8 +70,7 @@ def load_recipe(path: Path = RECIPE_FILE) -> Recipe:
     return Recipe(
         model=ModelShape(**tables["model"]),
         text=TextPlan(**_tuples(tables["text"])),
-        train=TrainPlan(**_tuples(tables["train"])),
-        instruct=InstructPlan(**tables["instruct"]),
+        conversations=ConversationPlan(**tables["conversations"]),
     )
 
 

@@ -1,9 +1,10 @@
-"""A recipe so small that a step takes milliseconds, and text for it."""
+"""A model so small that an update takes milliseconds, and text for it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
-from recipes.builtin_model.settings import InstructPlan, ModelShape, Recipe, load_recipe
+from recipes.builtin_model.settings import ConversationPlan, ModelShape, Recipe, load_recipe
 
 SENTENCES = [
     "Once upon a time a fox met a bear in the wood.",
@@ -26,20 +27,10 @@ def tiny_recipe() -> Recipe:
         rope_theta=10000.0,
         rms_norm_eps=1e-5,
     )
-    train = replace(
-        recipe.train,
-        budget_s=12.0,
-        tokens_per_step=64,
-        tokens_per_micro_batch=32,
-        lengths=(8, 16, 32),
-        length_shares=(0.6, 0.28, 0.12),
-        warmup_share=0.01,
-        decay_share=0.6,
-        checkpoint_every_s=3.0,
-    )
-    instruct = InstructPlan(1, 4, 128, 64, 64, 0.01, 0.01, 0.2, 0.5, 0.2)
+    conversations = ConversationPlan(1, 1024, 64, 0.2, 0.5, 0.2)
     text = replace(recipe.text, held_out_books=("b.md",), held_out_story_share=0.25, keep_crlf_every=2)
-    return Recipe(shape, text, train, instruct)
+    text = replace(text, measured_characters=40)
+    return Recipe(shape, text, conversations)
 
 
 def write_texts(folder: Path) -> Path:
@@ -49,5 +40,9 @@ def write_texts(folder: Path) -> Path:
         lines = [f"# Book {name}", *SENTENCES * 3]
         (folder / "books" / f"{name}.md").write_bytes("\r\n\r\n".join(lines).encode())
     stories = [f"Story {i}. " + " ".join(SENTENCES) for i in range(8)]
+    instructions = folder / "finetune" / "instructions-rasbt"
+    instructions.mkdir(parents=True)
+    row = {"instruction": "Add.", "input": "2 + 2", "output": "It is 4."}
+    (instructions / "instruction-data.json").write_text(json.dumps([row]), encoding="utf-8")
     (folder / "tinystories-valid.txt").write_text("\n<|endoftext|>\n".join(stories), encoding="utf-8")
     return folder

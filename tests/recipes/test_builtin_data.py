@@ -1,26 +1,21 @@
-"""Text, tokenizer, windows and conversations of the built-in model's recipe."""
+"""Text, tokenizer and conversations of the built-in model's recipe."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from builtin_fixtures import SENTENCES, tiny_recipe, write_texts
+from recipes.builtin_model.conversations import main_name, main_subject, story_request
+from recipes.builtin_model.prepare import num_tokens, prepare
+from recipes.builtin_model.text import read_texts
+from recipes.builtin_model.tokenizer import load_tokenizer, train_tokenizer
 
-torch = pytest.importorskip("torch")
-jinja2 = pytest.importorskip("jinja2")
-
-from builtin_fixtures import SENTENCES, tiny_recipe, write_texts  # noqa: E402
-from recipes.builtin_model.chat import TEMPLATE, Message, encode_chat  # noqa: E402
-from recipes.builtin_model.conversations import (  # noqa: E402
-    Material,
-    main_name,
-    main_subject,
-    story_request,
-)
-from recipes.builtin_model.data import WindowStream, encode_documents, prepare  # noqa: E402
-from recipes.builtin_model.evaluate import overlapping_windows  # noqa: E402
-from recipes.builtin_model.instruct import InstructData  # noqa: E402
-from recipes.builtin_model.text import read_texts  # noqa: E402
-from recipes.builtin_model.tokenizer import train_tokenizer  # noqa: E402
+from fairway.formats.open import open_bundle
+from fairway.tune.dataset import open_dataset
+from fairway.tune.encode import encoder_for
+from fairway.tune.rows import ChatRow, TextRow
+from fairway.tune.settings import DataSettings
 
 ODD_TEXTS = [
     "",
@@ -36,6 +31,17 @@ ODD_TEXTS = [
 @pytest.fixture(scope="module")
 def tokenizer():
     return train_tokenizer(SENTENCES * 3, 320)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare(write_texts(folder / "data"), folder / "work", tiny_recipe())
+    return folder / "work"
+
+
+def rows_of(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def test_held_out_text_is_in_neither_half_twice(tmp_path):
@@ -64,39 +70,41 @@ def test_tokenizer_round_trip(tokenizer, text):
     assert tokenizer.token_to_id("<unk>") not in ids
 
 
-def test_prepare_caches_tokenizer_and_tokens(tmp_path):
-    data, work = write_texts(tmp_path / "data"), tmp_path / "work"
-    work.mkdir()
-    _, first, _ = prepare(data, work, tiny_recipe())
-    _, second, _ = prepare(data, work, tiny_recipe())
-    assert np.array_equal(first, second)
+def test_prepared_text_holds_stories_as_often_as_the_recipe_says_and_nothing_held_out(work):
+    rows = [row["text"] for row in rows_of(work / "text.jsonl")]
+    assert len(rows) == 2 + 6 * tiny_recipe().text.story_repeats
+    assert not any("Book b" in row for row in rows)
+    assert len(rows_of(work / "held-out.jsonl")[0]["text"]) == 40
 
 
-def test_an_epoch_reads_each_window_once():
-    stream = WindowStream(np.arange(100, dtype=np.uint16), 10, seed=3)
-    starts = [int(stream.next_batch(1)[0][0, 0]) for _ in range(9)]
-    assert len({start // 10 for start in starts}) == 9
-    inputs, targets = stream.next_batch(2)
-    assert torch.equal(inputs + 1, targets)
+def test_what_is_prepared_stays_as_it_is(work):
+    before = {path: path.read_bytes() for path in work.rglob("*") if path.is_file()}
+    prepare(work.parent / "data", work, tiny_recipe())
+    assert {path: path.read_bytes() for path in before} == before
 
 
-@pytest.mark.parametrize("num_ids", [2, 7, 8, 9, 25, 64])
-def test_overlapping_windows_count_each_token_once(num_ids):
-    windows = list(overlapping_windows(list(range(num_ids)), length=8, stride=4))
-    counted = [int(t) for _, targets in windows for t in targets if t >= 0]
-    assert counted == list(range(1, num_ids))
-    assert all(len(inputs) == len(targets) <= 8 for inputs, targets in windows)
+def test_a_text_is_learned_between_its_begin_and_its_end(work):
+    encoder = encoder_for(open_bundle(work / "scratch"), DataSettings(too_long="keep"))
+    [[text]] = encoder.encode([TextRow("The bear.")])
+    ids = load_tokenizer(work / "tokenizer.json").encode("The bear.", add_special_tokens=False).ids
+    assert text.ids.tolist() == [1, *ids, 2]
 
 
-def test_chat_ids_are_the_rendered_template_encoded(tokenizer):
-    messages = [Message("system", "Be kind."), Message("user", "A story?"), Message("assistant", "The fox.")]
-    ids, learned = encode_chat(tokenizer, messages)
-    rendered = jinja2.Template(TEMPLATE).render(
-        bos_token="<s>", messages=[vars(message) for message in messages], add_generation_prompt=False
-    )
-    assert tokenizer.encode(rendered, add_special_tokens=False).ids == ids
-    spoken = [x for x, learn in zip(ids, learned, strict=True) if learn]
-    assert tokenizer.decode(spoken, skip_special_tokens=False) == "The fox.<|end|>"
+def test_conversations_and_passages_have_their_shares_and_fit(work):
+    plan = tiny_recipe().conversations
+    rows = rows_of(work / "conversations.jsonl")
+    chats = [row["messages"] for row in rows if "messages" in row]
+    tokenizer = load_tokenizer(work / "tokenizer.json")
+    sizes = [num_tokens(tokenizer, messages) for messages in chats]
+    assert sum(sizes[:-1]) < 0.8 * plan.num_tokens <= sum(sizes)
+    assert max(sizes) <= plan.length
+    assert len(rows) - len(chats) == round(0.2 * plan.num_tokens / plan.length)
+
+
+def test_conversations_and_passages_are_rows_of_one_file(work):
+    data = open_dataset(work / "conversations.jsonl")
+    types = {type(data.row(index)) for index in range(len(data))}
+    assert types == {ChatRow, TextRow}
 
 
 def test_story_requests_name_what_the_story_is_about():
@@ -105,15 +113,3 @@ def test_story_requests_name_what_the_story_is_about():
     assert main_subject("A cat slept.") is None
     request = story_request(story, np.random.default_rng(0))
     assert "{" not in request
-
-
-def test_instruction_batches_depend_on_the_step_alone(tokenizer):
-    tokens = encode_documents(tokenizer, SENTENCES * 4)
-    material = Material(["A fox had a ball. The fox ran."], [("2 + 2?", "4")], [("Hi", "Hello!")])
-    data = InstructData(tiny_recipe().instruct, tokenizer, tokens, material)
-    once, again, other = data.batches(3), data.batches(3), data.batches(4)
-    assert all(
-        torch.equal(a, b) for one, two in zip(once, again, strict=True) for a, b in zip(one, two, strict=True)
-    )
-    assert not torch.equal(once[0][0], other[0][0])
-    assert all(inputs.shape == targets.shape for inputs, targets in once)

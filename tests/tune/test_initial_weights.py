@@ -12,7 +12,7 @@ from peft_cases import tiny  # noqa: E402
 from fairway.errors import SettingsError  # noqa: E402
 from fairway.tune.encode import Example  # noqa: E402
 from fairway.tune.forward_names import recorded  # noqa: E402
-from fairway.tune.initial_weights import begin_anew  # noqa: E402
+from fairway.tune.initial_weights import Initial, begin_anew  # noqa: E402
 from fairway.tune.packing import join  # noqa: E402
 from fairway.tune.recipe import read_recipe  # noqa: E402
 from fairway.tune.torch_decoder import TorchDecoder, tokens_of  # noqa: E402
@@ -21,9 +21,9 @@ from fairway.tune.torch_weights import load_weights  # noqa: E402
 CPU = torch.device("cpu")
 
 
-def anew(name: str, seed: int):
+def anew(name: str, seed: int, by_fan_in: bool = False):
     loaded = load_weights(tiny(name).bundle, torch.float32, CPU)
-    begin_anew(loaded.weights, recorded(loaded.config), 0.02, seed)
+    begin_anew(loaded.weights, recorded(loaded.config), Initial(0.02, seed, by_fan_in))
     return loaded
 
 
@@ -42,6 +42,17 @@ def test_norms_multiply_by_one_and_matrices_have_the_deviation():
     assert set(plain["model.norm.weight"].tolist()) == {1.0}
     assert set(shifted["model.norm.weight"].tolist()) == {0.0}
     assert plain["model.embed_tokens.weight"].std().item() == pytest.approx(0.02, rel=0.1)
+
+
+def test_by_fan_in_every_layer_begins_by_changing_nothing():
+    weights = anew("llama-grouped-heads", 1, by_fan_in=True).weights
+    layer = "model.layers.0."
+    for name in ("self_attn.o_proj", "mlp.down_proj"):
+        assert not weights[f"{layer}{name}.weight"].any()
+    for name in ("self_attn.q_proj", "mlp.up_proj"):
+        weight = weights[f"{layer}{name}.weight"]
+        assert weight.std().item() == pytest.approx(weight.shape[1] ** -0.5, rel=0.15)
+    assert weights["model.embed_tokens.weight"].std().item() == pytest.approx(0.02, rel=0.1)
 
 
 def test_a_seed_decides_everything():

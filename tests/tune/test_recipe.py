@@ -7,9 +7,10 @@ import pytest
 from fairway.errors import SettingsError
 from fairway.tune.batches import Batches
 from fairway.tune.lora_targets import matching
-from fairway.tune.recipe import Recipe, read_recipe
-from fairway.tune.schedule import rate_at
+from fairway.tune.recipe import Recipe, read_recipe, with_objective
+from fairway.tune.schedule import check_schedule, rate_at
 
+WRAPPED = 'packing = true\npacking_strategy = "wrapped"\n'
 LAYERS = ("model.layers.0.self_attn.q_proj", "model.layers.0.mlp.up_proj", "model.layers.1.self_attn.q_proj")
 
 
@@ -35,6 +36,18 @@ def test_flags_override_the_file_and_what_is_written_reads_the_same(tmp_path: Pa
         ("num_train_epochs = 0", "nothing would be trained"),
         ('gate = true\nmethod = "prefix"', "asks an adapter as it is served; a prefix is not"),
         ("gate = true\nuse_dora = true", "a DoRA is not"),
+        ('optim = "adam"', "Did you mean adamw_hf?"),
+        ('optim = "muon"', "moves the matrices of layers themselves. Say --method full"),
+        ("muon_learning_rate = 0.1", "muon_learning_rate has no meaning without optim muon"),
+        ("num_decay_steps = 4", "num_decay_steps has no meaning with lr_scheduler_type linear"),
+        ('lr_scheduler_type = "warmup_stable_decay"', "needs num_decay_steps"),
+        ('packing_strategy = "wrapped"', "no meaning without packing"),
+        ('packing = true\nlength_stages = ["8:0.5"]', "Add --packing --packing-strategy wrapped"),
+        (WRAPPED + 'length_stages = ["64"]', "'64', which is no LENGTH:SHARE"),
+        (WRAPPED + 'length_stages = ["64:1.5"]', "'64:1.5', which is no LENGTH:SHARE"),
+        (WRAPPED + 'length_stages = ["64:0.5", "32:0.2"]', "do not grow: 64, 32"),
+        (WRAPPED + 'max_length = 64\nlength_stages = ["64:0.5"]', "do not grow: 64, 64"),
+        (WRAPPED + 'length_stages = ["32:0.5", "64:0.5"]', "leave no update for windows of max_length"),
     ],
 )
 def test_a_wrong_recipe_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
@@ -96,3 +109,42 @@ def test_step_sizes_are_those_of_transformers(kind: str, warmup: int) -> None:
         assert rate_at(recipe, step, 10) == pytest.approx(scheduler.get_last_lr()[0], abs=1e-12)
         optimizer.step()
         scheduler.step()
+
+
+@pytest.mark.parametrize("fall", ["linear", "cosine", "1-sqrt"])
+@pytest.mark.parametrize(("warmup", "least"), [(0, 0.0), (3, 0.1)])
+def test_warmup_stable_decay_is_that_of_transformers(fall: str, warmup: int, least: float) -> None:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    kwargs = {"num_decay_steps": 5, "decay_type": fall, "min_lr_ratio": least}
+    scheduler = transformers.get_scheduler(
+        "warmup_stable_decay", optimizer, warmup, 12, scheduler_specific_kwargs=kwargs
+    )
+    recipe = Recipe(lr_scheduler_type="warmup_stable_decay", warmup_steps=warmup, learning_rate=0.5, **kwargs)
+    check_schedule(recipe, 12)
+    for step in range(12):
+        assert rate_at(recipe, step, 12) == pytest.approx(scheduler.get_last_lr()[0], abs=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_a_schedule_that_is_longer_than_the_run_is_refused() -> None:
+    recipe = Recipe(lr_scheduler_type="warmup_stable_decay", warmup_steps=3, num_decay_steps=9)
+    with pytest.raises(
+        SettingsError, match=r"3 updates warm up and 9 decay, of 10 in all\. Set num_decay_steps to 7"
+    ):
+        check_schedule(recipe, 10)
+
+
+@pytest.mark.parametrize("objective", ["dpo", "grpo"])
+def test_windows_are_for_answers_and_texts(objective: str) -> None:
+    recipe = Recipe(packing_strategy="wrapped")
+    with pytest.raises(SettingsError, match="--packing-strategy has no meaning with --objective"):
+        with_objective(recipe, objective)
+
+
+def test_trl_is_not_told_of_muon() -> None:
+    recipe = Recipe(method="full", optim="muon", backend="trl")
+    with pytest.raises(SettingsError, match="--optim has no meaning with --backend trl"):
+        with_objective(recipe, "sft")

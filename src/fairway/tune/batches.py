@@ -7,14 +7,36 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Protocol
 
 from fairway.tune.order import shuffled
 from fairway.tune.packing import pack
 from fairway.tune.recipe import Recipe
 
 
+class BatchPlan(Protocol):
+    """Which items make which update. Pure: the same question gets the same answer."""
+
+    num_steps: int
+    epoch_ends: list[int]
+    """The number of updates after which each epoch is over."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Of one epoch."""
+
+    def is_first(self, step: int) -> bool:
+        """Whether an update is the first of those that see its items."""
+
+    def at(self, step: int) -> list[list[int]]:
+        """The batches of one update, each a list of items that are computed at once."""
+
+    def epoch_at(self, step: int) -> float:
+        """How many epochs are done after `step` updates."""
+
+
 class Batches:
-    """`lengths` are the examples' tokens."""
+    """A `BatchPlan` of whole examples; `lengths` are their tokens."""
 
     def __init__(self, lengths: Sequence[int], recipe: Recipe, capacity: int) -> None:
         """`capacity` is how many tokens a pack may hold."""
@@ -32,6 +54,10 @@ class Batches:
             end += self._num_steps(len(self.epoch_ends))
             self.epoch_ends.append(end)
         self.num_steps = end if recipe.max_steps is None else recipe.max_steps
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(self._lengths)
 
     def is_first(self, step: int) -> bool:
         """Whether an update is the first of the `num_iterations` that see its examples."""

@@ -47,7 +47,7 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`tensors`: "trained/NAME", "exp_avg/NAME", "exp_avg_sq/NAME", "best/NAME"."""
+    """`tensors`: "trained/NAME", "best/NAME", and the optimizer's, such as "exp_avg/NAME"."""
 
     progress: Progressed
     tensors: Mapping[str, F32]

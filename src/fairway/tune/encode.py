@@ -225,7 +225,7 @@ def fitted(row: Row, examples: list[Example], settings: DataSettings) -> list[Ex
     """
     limit = settings.max_length
     longer = [each for each in examples if limit is not None and len(each) > limit]
-    if limit is None or not longer:
+    if limit is None or not longer or settings.too_long == "keep":
         return examples
     if settings.too_long == "truncate":
         return [_cut(each, limit) for each in examples]

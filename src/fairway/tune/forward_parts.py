@@ -59,6 +59,22 @@ def layer_of(operation: Operation) -> int | None:
     return None if match is None else int(match[1])
 
 
+def layer_matrices(program: Program) -> list[tuple[str, Linear]]:
+    """The matrices inside layers by their tensors' names, each with what multiplies by it."""
+    return [
+        (name, operation)
+        for layer in split(program).layers
+        for operation in layer
+        if isinstance(operation, Linear)
+        for name in _matrix(operation).names
+    ]
+
+
+def _matrix(operation: Linear) -> NamedMatrix:
+    assert isinstance(operation.matrix, NamedMatrix)
+    return operation.matrix
+
+
 def tensor_names(operation: Operation) -> tuple[str, ...]:
     """The tensors that an operation reads."""
     if isinstance(operation, Embed | AddPosition):

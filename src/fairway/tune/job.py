@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from fairway.formats.bundle import Bundle
-from fairway.tune.batches import Batches
+from fairway.tune.batches import BatchPlan
 from fairway.tune.lora_layers import LoraLayers
 from fairway.tune.prefix_tokens import PrefixTokens
 from fairway.tune.recipe import Recipe
 from fairway.tune.torch_decoder import TorchDecoder
+from fairway.tune.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Job:
     examples: Sequence[Any]
     """What the objective made of each row, an `encode.Example` or several; its length is in tokens."""
     held_out: Sequence[Any]
-    batches: Batches
+    batches: BatchPlan
     device: torch.device
     bundle: Bundle
     max_context: int
@@ -37,6 +38,15 @@ class Job:
     teacher: TorchDecoder | None = None
     """Frozen, to distill from."""
     prefix: PrefixTokens | None = None
+    windows: Windows | None = None
+    """What is learned instead of whole examples."""
+    matrices: frozenset[str] = frozenset()
+    """Trained tensors that Muon moves."""
+
+    @property
+    def items(self) -> Sequence[Any] | Windows:
+        """What `batches` counts."""
+        return self.examples if self.windows is None else self.windows
 
     def train(self, is_training: bool) -> None:
         """Whether dropout is on."""

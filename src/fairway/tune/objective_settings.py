@@ -15,6 +15,7 @@ from fairway.tune.settings import Learn
 
 Objective = Literal["sft", "dpo", "orpo", "kto", "grpo", "distill", "reward"]
 Backend = Literal["native", "trl"]
+PACKING = ("packing", "packing_strategy", "length_stages")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ OBJECTIVES: dict[Objective, ObjectiveSettings] = {
     "sft": ObjectiveSettings(
         "answers and texts",
         ("text", "chat"),
-        ("packing", "token_accuracy"),
+        (*PACKING, "token_accuracy"),
         2e-4,
         5e-5,
         backends=("native", "trl"),
@@ -85,7 +86,7 @@ OBJECTIVES: dict[Objective, ObjectiveSettings] = {
     "distill": ObjectiveSettings(
         "answers and texts",
         ("text", "chat"),
-        ("teacher", "alpha", "temperature", "packing"),
+        ("teacher", "alpha", "temperature", *PACKING),
         required={"teacher": "There is no teacher to distill from"},
         lora_rate=2e-4,
         full_rate=5e-5,

@@ -23,8 +23,9 @@ from fairway.tune.batches import Batches
 from fairway.tune.dataset import Dataset
 from fairway.tune.encode import Encoder, Example, fitted
 from fairway.tune.forward_names import recorded
+from fairway.tune.forward_parts import layer_matrices
 from fairway.tune.frozen_base import FourBits, turned_in
-from fairway.tune.initial_weights import STD, begin_anew
+from fairway.tune.initial_weights import STD, Initial, begin_anew
 from fairway.tune.job import Job
 from fairway.tune.lora_layers import LoraLayers, lora_for, row_lengths
 from fairway.tune.objective_settings import Objective
@@ -32,9 +33,11 @@ from fairway.tune.objectives.table import kind_of
 from fairway.tune.prefix_tokens import PrefixTokens, prefix_for
 from fairway.tune.recipe import Recipe
 from fairway.tune.rows import RowError
+from fairway.tune.schedule import check_schedule
 from fairway.tune.teacher import load_teacher
 from fairway.tune.torch_decoder import TorchDecoder
 from fairway.tune.torch_weights import Loaded, load_weights
+from fairway.tune.windows import WindowBatches, Windows, cut
 
 CHUNK = 256
 """Rows that are tokenised at once, on all cores."""
@@ -84,9 +87,10 @@ def prepare_job(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     compute = torch.bfloat16 if recipe.bf16 else torch.float32
     loaded = _weights(bundle, recipe, device, progress)
-    if recipe.init == "random":
+    if recipe.begins_anew:
         std = float(bundle.config.get("initializer_range") or STD)
-        begin_anew(dict(_tensors(loaded)), recorded(loaded.config), std, recipe.seed)
+        initial = Initial(std, recipe.seed, by_fan_in=recipe.init == "random_fan_in")
+        begin_anew(dict(_tensors(loaded)), recorded(loaded.config), initial)
     examples, held_out = data
     lora = _lora(loaded, recipe, device) if recipe.method in ("lora", "qlora") else None
     prefix = _prefix(loaded.config, recipe, [*examples, *held_out]) if recipe.method == "prefix" else None
@@ -106,9 +110,13 @@ def prepare_job(
     )
     adds = lora is not None or prefix is not None
     base = TorchDecoder(loaded.config, loaded.weights, compute=compute) if adds else None
-    batched = kind_of(recipe.objective).batched(recipe)
     context = loaded.config.max_context
-    batches = Batches([len(each) for each in examples], batched, recipe.max_length or context)
+    windows, batches = _batches(examples, recipe, recipe.max_length or context)
+    check_schedule(recipe, batches.num_steps)
+    if recipe.is_wrapped:
+        held_out = cut(held_out, recipe.max_length or context)
+    is_muon = recipe.optim == "muon"
+    matrices = {name for name, _ in layer_matrices(recorded(loaded.config))} if is_muon else ()
     job = Job(
         decoder,
         trained,
@@ -122,10 +130,23 @@ def prepare_job(
         context,
         base,
         prefix=prefix,
+        windows=windows,
+        matrices=frozenset(matrices),
     )
     if teacher is not None:
         job = replace(job, teacher=load_teacher(teacher, compute, device, progress))
     return job, loaded.stored
+
+
+def _batches(
+    examples: Sequence[Any], recipe: Recipe, capacity: int
+) -> tuple[Windows | None, Batches | WindowBatches]:
+    """`capacity`: tokens of a pack, or of the longest window."""
+    if recipe.is_wrapped:
+        windows = Windows(examples, [*recipe.stage_lengths, capacity])
+        return windows, WindowBatches(windows, recipe, capacity)
+    batched = kind_of(recipe.objective).batched(recipe)
+    return None, Batches([len(each) for each in examples], batched, capacity)
 
 
 def _weights(bundle: Bundle, recipe: Recipe, device: torch.device, progress: Progress) -> Loaded:

@@ -17,8 +17,8 @@ from fairway.tune.prepare_job import num_trained
 from fairway.tune.recipe import Recipe
 from fairway.tune.trainer import Trainer
 
-GRADIENT_BYTES, MOMENT_BYTES = 4, 8
-"""Of AdamW, per trained parameter."""
+GRADIENT_BYTES, MOMENT_BYTES, MUON_BYTES = 4, 8, 4
+"""Of a trained parameter; moments are those of AdamW, and the one of Muon."""
 TRIALS, LONG_SECONDS = 2, 10.0
 """The first update of a process makes its kernels' code and counts only where it takes long anyway."""
 FOUR_BITS = (4 + 32 / 64) / 8
@@ -60,7 +60,8 @@ def check_memory(bundle: Bundle, recipe: Recipe, free_bytes: int, teacher: Bundl
 
 def _bytes_per_value(tensor: Expected, recipe: Recipe) -> float:
     if recipe.method == "full":
-        return 4 + GRADIENT_BYTES + MOMENT_BYTES
+        is_muon = recipe.optim == "muon" and tensor.role == "linear"
+        return 4 + GRADIENT_BYTES + (MUON_BYTES if is_muon else MOMENT_BYTES)
     if tensor.role == "float":
         return 4
     if recipe.method == "qlora":
@@ -87,7 +88,8 @@ def measure(trainer: Trainer) -> Quote:
             break
     speed = num_tokens / seconds
     total = trainer.objective.total_tokens(num_tokens)
-    memory = peak_bytes() + MOMENT_BYTES * num_trained(job)
+    by_muon = sum(job.trained[name].numel() for name in job.matrices)
+    memory = peak_bytes() + MOMENT_BYTES * num_trained(job) - (MOMENT_BYTES - MUON_BYTES) * by_muon
     steps = job.batches.num_steps
     return Quote(len(job.examples), steps, total, num_trained(job), speed, total / speed, memory)
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from fairway.errors import SettingsError
 from fairway.settings import checked_table, flag_name, read_table, setting
 from fairway.tune.gate_settings import MAX_TOKENS, METRIC, GateSettings
+from fairway.tune.length_stages import read_stage
 from fairway.tune.lora_targets import ALL, LoraSettings
 from fairway.tune.objective_settings import (
     OBJECTIVES,
@@ -23,12 +24,15 @@ from fairway.tune.objective_settings import (
     ObjectiveSettings,
     check_own,
 )
+from fairway.tune.recipe_checks import check_recipe
 from fairway.tune.settings import DataSettings
 from fairway.tune.training_arguments import translated
 
 LORA_RATE, FULL_RATE = OBJECTIVES["sft"].lora_rate, OBJECTIVES["sft"].full_rate
 PREFIX_RATE = 1e-2
 FILE_NAME = "recipe.toml"
+NATIVE_ONLY = ("init", "optim", "packing_strategy", "length_stages", "num_decay_steps")
+"""Settings that TRL's trainers are not told."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +50,16 @@ class Recipe:
     backend: Literal["native", "trl"] = setting(
         "native", "who computes it; trl drives TRL's trainers: sft, dpo and reward (a reward model)"
     )
-    init: Literal["model", "random"] = setting(
+    init: Literal["model", "random", "random_fan_in"] = setting(
         "model",
-        "begin with the model's weights, or from scratch with its config and tokenizer (--method full)",
+        "begin with the model's weights, or from scratch with its config and tokenizer (--method full): random as "
+        "transformers has it, or random_fan_in: 1/sqrt(inputs) in layers, 0 where they add to the stream",
     )
+    optim: Literal["adamw_torch", "adamw_torch_fused", "adamw_hf", "muon"] = setting(
+        "adamw_torch", "AdamW, or Muon for the matrices of layers and AdamW for the rest (--method full)"
+    )
+    muon_learning_rate: float = setting(0.02, "Muon's highest step size; AdamW's is learning_rate", minimum=0)
+    muon_momentum: float = setting(0.95, "Muon's momentum", minimum=0, maximum=1)
     learning_rate: float | None = setting(
         None,
         f"highest step size; unset: {LORA_RATE:g}, for prefix {PREFIX_RATE:g}, for full {FULL_RATE:g}; "
@@ -61,12 +71,30 @@ class Recipe:
     per_device_train_batch_size: int = setting(8, "examples (or packs) computed at once", minimum=1)
     gradient_accumulation_steps: int = setting(1, "batches that make one update", minimum=1)
     packing: bool = setting(False, "join examples to sequences of max_length; they do not see each other")
+    packing_strategy: Literal["bfd", "wrapped"] = setting(
+        "bfd",
+        "bfd keeps examples whole; wrapped joins them end to end and cuts windows of max_length from that",
+    )
+    length_stages: tuple[str, ...] = setting(
+        (),
+        "shorter windows at first, as LENGTH:SHARE of the updates, like 256:0.66; then those of max_length; "
+        "a batch keeps its number of tokens",
+    )
     warmup_ratio: float = setting(0.0, "share of the updates that warm up", minimum=0, maximum=1)
     warmup_steps: int = setting(0, "updates that warm up; overrides warmup_ratio", minimum=0)
-    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = setting(
-        "linear", "how the step size falls after the warm-up"
+    lr_scheduler_type: Literal[
+        "linear", "cosine", "constant", "constant_with_warmup", "warmup_stable_decay"
+    ] = setting("linear", "how the step size falls after the warm-up")
+    num_decay_steps: int | None = setting(
+        None, "last updates, in which warmup_stable_decay lets the step size fall", minimum=1
     )
-    weight_decay: float = setting(0.0, "AdamW's decay, not for norms and biases", minimum=0)
+    decay_type: Literal["linear", "cosine", "1-sqrt"] = setting("cosine", "how warmup_stable_decay falls")
+    min_lr_ratio: float = setting(
+        0.0, "share of the step size that warmup_stable_decay begins and ends with", minimum=0, maximum=1
+    )
+    weight_decay: float = setting(
+        0.0, "decay of matrices and tables, with muon of layers' matrices only", minimum=0
+    )
     adam_beta1: float = setting(0.9, "AdamW's first beta", minimum=0, maximum=1)
     adam_beta2: float = setting(0.999, "AdamW's second beta", minimum=0, maximum=1)
     adam_epsilon: float = setting(1e-8, "AdamW's epsilon", minimum=0)
@@ -144,6 +172,25 @@ class Recipe:
         return self.of_objective.full_rate if self.method == "full" else self.of_objective.lora_rate
 
     @property
+    def begins_anew(self) -> bool:
+        return self.init != "model"
+
+    @property
+    def is_wrapped(self) -> bool:
+        """Whether windows are learned, not whole examples."""
+        return self.packing_strategy == "wrapped"
+
+    @property
+    def stage_lengths(self) -> tuple[int, ...]:
+        """Of `length_stages`."""
+        return tuple(length for length, _ in map(read_stage, self.length_stages))
+
+    @property
+    def stage_shares(self) -> tuple[float, ...]:
+        """Of `length_stages`."""
+        return tuple(share for _, share in map(read_stage, self.length_stages))
+
+    @property
     def recomputes_layers(self) -> bool:
         return self.method == "qlora" if self.gradient_checkpointing is None else self.gradient_checkpointing
 
@@ -167,7 +214,8 @@ class Recipe:
 
     @property
     def data(self) -> DataSettings:
-        return DataSettings(self.of_objective.learn or self.learn, self.max_length, self.too_long, self.raw)
+        too_long = "keep" if self.is_wrapped else self.too_long
+        return DataSettings(self.of_objective.learn or self.learn, self.max_length, too_long, self.raw)
 
     @property
     def gate_settings(self) -> GateSettings | None:
@@ -193,17 +241,7 @@ def read_recipe(path: Path | None, flags: Mapping[str, Any]) -> Recipe:
     values = {} if path is None else _from_file(path)
     given = {key: value for key, value in flags.items() if value is not None and value != ()}
     recipe = Recipe(**values | checked_table(Recipe, given, "on the command line"))
-    if recipe.num_train_epochs == 0 and recipe.max_steps is None:
-        raise SettingsError("num_train_epochs is 0: nothing would be trained.", hint="Say 1 or more.")
-    if recipe.init == "random" and recipe.method != "full":
-        raise SettingsError(
-            "init random begins from scratch: an adapter on nothing.", hint="Say --method full."
-        )
-    if recipe.gate_settings is not None and (recipe.use_dora or recipe.method == "prefix"):
-        raise SettingsError(
-            f"The gate asks an adapter as it is served; a {'DoRA' if recipe.use_dora else 'prefix'} is not.",
-            hint="Leave gate and require out; a merged DoRA is scored by fairway gate.",
-        )
+    check_recipe(recipe)
     return recipe
 
 
@@ -237,6 +275,11 @@ def with_objective(recipe: Recipe, objective: Objective) -> Recipe:
         raise SettingsError(
             f"{objective} samples from the model while it learns, which --method {made.method} cannot do.",
             hint=f"Use --method {' or '.join(methods)}.",
+        )
+    native = [name for name in NATIVE_ONLY if getattr(made, name) != getattr(defaults, name)]
+    if made.backend == "trl" and native:
+        raise SettingsError(
+            f"{flag_name(native[0])} has no meaning with --backend trl.", hint="Use --backend native."
         )
     if made.backend == "trl" and (made.use_dora or made.method not in ("lora", "full")):
         raise SettingsError(

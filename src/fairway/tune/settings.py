@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Learn = Literal["assistant", "last", "all"]
-TooLong = Literal["refuse", "skip", "truncate"]
+TooLong = Literal["refuse", "skip", "truncate", "keep"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,6 @@ class DataSettings:
     max_length: int | None = None
     """Tokens of one example; None: what the model's context holds."""
     too_long: TooLong = "refuse"
-    """What becomes of a longer example."""
+    """What becomes of a longer example; "keep": windows are cut from it later."""
     raw: bool = False
     """Prompt and completion are joined as they are, without the chat template."""

@@ -1,7 +1,7 @@
 """The shapes that examples come in: which names tell one, and how it becomes a row.
 
-A table: the first shape whose names a row has is its shape, and a file has one shape. To add a shape, add a
-line and its function.
+A table: the first shape whose names a row has is its shape, and a file has one shape; only texts and
+conversations may be in one file. To add a shape, add a line and its function.
 """
 
 from __future__ import annotations
@@ -168,6 +168,10 @@ def shape_of(record: Record) -> Shape:
 def row_of(shape: Shape, record: Record) -> Row:
     """Raises `RowError` also where the row lacks what the shape needs."""
     missing = [key for key in shape.keys if key not in record]
+    if len(missing) == len(shape.keys):
+        other = next((each for each in SHAPES if all(key in record for key in each.keys)), shape)
+        if {shape.objective, other.objective} == {"text", "chat"}:
+            return other.row(record)
     if missing:
         raise RowError("shape", f"{', '.join(missing)} is missing; the file's first row is {shape.name}.")
     return shape.row(record)

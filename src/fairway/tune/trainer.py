@@ -22,7 +22,8 @@ from fairway.tune.checkpoints import Checkpoint, Checkpoints, Progressed
 from fairway.tune.job import Job
 from fairway.tune.objectives.objective import Measured
 from fairway.tune.objectives.table import kind_of
-from fairway.tune.schedule import rate_at
+from fairway.tune.optimizer import Optimizer
+from fairway.tune.schedule import share_at
 
 OBJECTIVE = "objective/"
 """Names of what a checkpoint holds for the objective."""
@@ -79,7 +80,7 @@ class Trainer:
         self.is_begun = False
         self._best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
-        self._optimizer = _optimizer(job)
+        self._optimizer = Optimizer(job.trained, job.matrices, job.recipe)
 
     @property
     def is_over(self) -> bool:
@@ -98,11 +99,7 @@ class Trainer:
             if f"best/{name}" in checkpoint.tensors:
                 self._best[name] = torch.empty_like(tensor, requires_grad=False)
                 _fill(self._best[name], checkpoint.tensors[f"best/{name}"])
-            if f"exp_avg/{name}" in checkpoint.tensors:
-                state = {key: torch.zeros_like(tensor) for key in ("exp_avg", "exp_avg_sq")}
-                for key, values in state.items():
-                    _fill(values.detach(), checkpoint.tensors[f"{key}/{name}"])
-                self._optimizer.state[tensor] = {**state, "step": torch.tensor(float(self.progress.step))}
+        self._optimizer.restore(tensors, self.progress.step)
 
     def begin(self, progress: Progress) -> None:
         """Once before the first update; a run that goes on has done it."""
@@ -137,9 +134,6 @@ class Trainer:
     def update(self) -> Update:
         """One update of the trained tensors."""
         job, step, start = self.job, self.progress.step, time.monotonic()
-        rate = rate_at(job.recipe, step, job.batches.num_steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
         means, num_tokens = self.gradients(step)
         norm = torch.nn.utils.clip_grad_norm_(
             list(job.trained.values()), job.recipe.max_grad_norm or float("inf")
@@ -149,14 +143,15 @@ class Trainer:
                 f"The loss of update {step + 1} is {means.loss}.",
                 hint="Lower learning_rate, or leave bf16 out.",
             )
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        share = share_at(job.recipe, step, job.batches.num_steps)
+        self._optimizer.step(share)
         self.progress.step += 1
         self.progress.num_tokens += num_tokens
         seconds = time.monotonic() - start
         self.progress.seconds += seconds
         epoch = job.batches.epoch_at(step + 1)
         steps = job.batches.num_steps
+        rate = job.recipe.rate * share
         done = Update(step + 1, steps, means.loss, rate, float(norm), num_tokens, seconds, epoch)
         return replace(done, figures=means.figures)
 
@@ -197,9 +192,7 @@ class Trainer:
         tensors: dict[str, F32] = {}
         for name, tensor in self.job.trained.items():
             tensors[f"trained/{name}"] = _values(tensor)
-            for key in ("exp_avg", "exp_avg_sq"):
-                if key in self._optimizer.state[tensor]:
-                    tensors[f"{key}/{name}"] = _values(self._optimizer.state[tensor][key])
+        tensors |= self._optimizer.state()
         tensors |= {f"best/{name}": _values(tensor) for name, tensor in self._best.items()}
         tensors |= {f"{OBJECTIVE}{name}": values for name, values in self.objective.state().items()}
         self.checkpoints.save(Checkpoint(self.progress, tensors))
@@ -230,19 +223,6 @@ class Trainer:
         recipe = self.job.recipe
         late = time.monotonic() - self._saved_at >= recipe.save_seconds
         return self.is_over or late or self.progress.step % recipe.save_steps == 0
-
-
-def _optimizer(job: Job) -> torch.optim.Optimizer:
-    recipe = job.recipe
-    decayed = [each for each in job.trained.values() if each.dim() > 1]
-    others = [each for each in job.trained.values() if each.dim() <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    betas = (recipe.adam_beta1, recipe.adam_beta2)
-    used = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(used, recipe.rate, betas, recipe.adam_epsilon, fused=True)
 
 
 def _unseen(done: int, total: int, what: str) -> None:

@@ -27,12 +27,14 @@ RENAMED = {
     "per_gpu_train_batch_size": "per_device_train_batch_size",
 }
 """Another name -> the setting that it is."""
+SCHEDULER = "lr_scheduler_kwargs"
+SCHEDULED = ("num_decay_steps", "decay_type", "min_lr_ratio", "warmup_type", "num_stable_steps", "num_cycles")
+"""What may be in it, each of which is a name of its own here."""
 ONE_GPU = "This version trains on one device."
 FIGURES = "Every update's figures are in metrics.jsonl."
 DATA_SEED = "seed decides the order as well; leave it out."
 HUB = "Upload the result yourself once it is there."
 FIXED: Mapping[str, Fixed] = {
-    "optim": Fixed(("adamw_torch", "adamw_torch_fused", "adamw_hf"), "It is AdamW; leave optim out."),
     "fp16": Fixed((False,), "Use bf16 = true, which needs no loss scaling, or leave it out."),
     "tf32": Fixed((False, None), "Leave it out, or use bf16 = true."),
     "bf16_full_eval": Fixed((False,), "Held-out loss is computed as training is; leave it out."),
@@ -67,6 +69,9 @@ FIXED: Mapping[str, Fixed] = {
     "save_only_model": Fixed((False,), "A checkpoint must be one that training can go on from."),
     "save_on_each_node": Fixed((False,), ONE_GPU),
     "lr_scheduler_kwargs": Fixed(({}, None), "Choose lr_scheduler_type, warmup_ratio and warmup_steps."),
+    "warmup_type": Fixed(("linear",), "It is linear; leave it out."),
+    "num_stable_steps": Fixed((), "It is what max_steps leaves between warm-up and decay; leave it out."),
+    "num_cycles": Fixed((0.5,), "It is half a wave; leave it out."),
     "gradient_checkpointing_kwargs": Fixed(
         ({}, None, {"use_reentrant": False}), "It is not reentrant here; leave it out."
     ),
@@ -107,7 +112,6 @@ FIXED: Mapping[str, Fixed] = {
     "pad_token": Fixed((), "Nothing is padded here."),
     "dataset_text_field": Fixed(("text",), "Name the column text."),
     "eval_packing": Fixed((False,), "Held-out examples are never packed; leave it out."),
-    "packing_strategy": Fixed((), "There is one way to pack here; leave it out."),
     "bias": Fixed(("none",), "LoRA trains no biases in this version; use --method full."),
     "task_type": Fixed(("CAUSAL_LM",), "Only language models are trained."),
     "modules_to_save": Fixed((None, ()), "Use --method full to train whole tensors."),
@@ -119,7 +123,7 @@ FIXED: Mapping[str, Fixed] = {
 def translated(table: Mapping[str, Any], known: Collection[str], where: str) -> dict[str, Any]:
     """The same settings under our names. Raises `SettingsError` for what cannot be honoured."""
     found: dict[str, Any] = {}
-    for key, value in table.items():
+    for key, value in _opened(table, where).items():
         name = RENAMED.get(key, key)
         if name not in known and name in FIXED:
             _check(name, value, where)
@@ -128,6 +132,20 @@ def translated(table: Mapping[str, Any], known: Collection[str], where: str) -> 
             raise SettingsError(f"{key} {where} is another name of {name}, which is given too.", param=key)
         found[name] = value
     return found
+
+
+def _opened(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """With what the scheduler's table holds beside the rest. Raises `SettingsError`."""
+    inner = table.get(SCHEDULER)
+    if not isinstance(inner, Mapping):
+        return dict(table)
+    for key in inner:
+        if key not in SCHEDULED or key in table:
+            said = "is given beside it too" if key in table else "is not known"
+            raise SettingsError(
+                f"{key} of {SCHEDULER} {where} {said}.", hint=f"Known: {', '.join(SCHEDULED)}."
+            )
+    return {key: value for key, value in table.items() if key != SCHEDULER} | dict(inner)
 
 
 def without_foreign(args: Sequence[str], known: Collection[str]) -> list[str]:
@@ -145,7 +163,12 @@ def without_foreign(args: Sequence[str], known: Collection[str]) -> list[str]:
             continue
         if not has_value:
             value = rest.pop(0) if rest and _is_value(name, rest[0]) else "true"
-        _check(name, _parsed(value), "on the command line")
+        parsed = _parsed(value)
+        if name == SCHEDULER and isinstance(parsed, Mapping):
+            opened = _opened({name: parsed}, "on the command line").items()
+            rest = [f"--{key}={each}" for key, each in opened] + rest
+            continue
+        _check(name, parsed, "on the command line")
     return found
 
 

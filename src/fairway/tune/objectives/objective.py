@@ -92,9 +92,8 @@ class Objective:
 
     def total_tokens(self, tried: int) -> int:  # noqa: ARG002
         """That all updates see, one of which saw `tried`."""
-        job = self.job
-        per_epoch = sum(len(each) for each in job.examples)
-        return round(per_epoch * job.batches.epoch_at(job.batches.num_steps))
+        batches = self.job.batches
+        return round(batches.num_tokens * batches.epoch_at(batches.num_steps))
 
     def summary(self, means: Mapping[str, float]) -> dict[str, float]:
         """Figures of a whole update, from their means over its batches."""

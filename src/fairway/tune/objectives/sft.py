@@ -19,7 +19,7 @@ class Sft(Objective):
     """Items are `Example`s; the loss is a mean over labels."""
 
     def batch(self, numbers: Sequence[int], *, held_out: bool = False) -> Batch:
-        items = self.job.held_out if held_out else self.job.examples
+        items = self.job.held_out if held_out else self.job.items
         chosen = [items[each] for each in numbers]
         return Batch(chosen, sum(map(num_answer, chosen)), sum(map(len, chosen)))
 
