@@ -4,10 +4,10 @@
     python benchmarks/builtin_recipe.py --work WORK --before main --steps 100
     python benchmarks/builtin_recipe.py --work WORK --show         the page of what is there; runs nothing
 
-WORK is what `python -m recipes.builtin_model.prepare` made; needs torch 2.9 and transformers. All begin with the
-same weights and learn the same windows at the same rates, through all three lengths. `--before COMMIT` runs the
-recipe's own trainer too, from a commit that still has it. What was killed goes on, or begins again where only
-`fairway tune` could go on; what is whole stays.
+WORK is what `python -m recipes.builtin_model.prepare` made; needs torch 2.9 and transformers. All begin with
+the same weights and learn the same windows at the same rates, through all three lengths. `--before COMMIT` runs
+the recipe's own trainer too, from a commit that still has it. Of what was killed, `fairway tune` goes on and the
+others begin again; what is whole stays.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ ROOT = Path(__file__).parents[1]
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)
 
+from recipes.builtin_model.settings import RECIPE_FILE  # noqa: E402
+
 from benchmarks.comparison.contest import commit  # noqa: E402
 from benchmarks.workloads.chart import lines  # noqa: E402
 from benchmarks.workloads.results import RESULTS, facts, now, save, table  # noqa: E402
 from fairway.map.cpu import read_processor  # noqa: E402
-from recipes.builtin_model.settings import RECIPE_FILE  # noqa: E402
 
 WORKERS = Path(__file__).with_name("workers")
 OURS, THEIRS, BEFORE = "fairway tune", "transformers", "the recipe's own trainer"

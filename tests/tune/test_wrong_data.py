@@ -35,7 +35,7 @@ ROWS = {
     "deep": ("[" * 100_000, "json", "nested too deeply"),
     "long number": ('{"messages": ' + "9" * 6000 + "}", "json", "a number has thousands of digits"),
     "nothing but zeros": (line(USER, {"role": "assistant", "content": "a\0b"}), "nul", "holds a NUL character"),
-    "another shape": ('{"text": "Hi"}', "shape", "messages is missing; the file's first row is OpenAI messages"),
+    "another shape": ('{"instruction": "Hi"}', "shape", "messages is missing; the file's first row is OpenAI messages"),
     "no messages": ('{"messages": []}', "shape", "a list of messages that is not empty"),
     "message is text": ('{"messages": ["Hi"]}', "shape", "messages[0] is a str, not a message"),
     "no role": (line({"content": "Hi"}), "role", "messages[0] has no role"),

@@ -1,7 +1,7 @@
 """What moves the trained tensors: AdamW, and PyTorch's Muon for matrices of layers where a recipe wants it.
 
 Muon (https://kellerjordan.github.io/posts/muon/) moves a matrix by its momentum with all singular values
-brought near one. The rule: all that an update depends on beside gradients is in `state`, by the tensors' names.
+brought near one. The rule: all that an update depends on beside gradients is in `state`, by tensors' names.
 """
 
 from __future__ import annotations
