@@ -4,10 +4,10 @@
     python benchmarks/builtin_recipe.py --work WORK --before main --steps 100
     python benchmarks/builtin_recipe.py --work WORK --show         the page of what is there; runs nothing
 
-WORK is what `python -m recipes.builtin_model.prepare` made; needs torch 2.9 and transformers. All begin with
-the same weights and learn the same windows at the same rates, through all three lengths. `--before COMMIT` runs
-the recipe's own trainer too, from a commit that still has it. Of what was killed, `fairway tune` goes on and the
-others begin again; what is whole stays.
+WORK is what `python -m recipes.builtin_model.prepare` made; needs torch 2.9 and transformers. All begin
+with the same weights and learn the same windows at the same rates, through all three lengths. `--before
+COMMIT` runs the recipe's own trainer too, from a commit that still has it. Of what was killed, `fairway tune`
+goes on and the others begin again; what is whole stays.
 """
 
 from __future__ import annotations
