@@ -53,7 +53,8 @@ class Recipe:
     init: Literal["model", "random", "random_fan_in"] = setting(
         "model",
         "begin with the model's weights, or from nothing with its config and tokenizer (--method full): "
-        "random as transformers has it, or random_fan_in: 1/sqrt(inputs) in layers, 0 where they add to the stream",
+        "random as transformers has it, or random_fan_in: 1/sqrt(inputs) in layers, 0 where they add to the "
+        "residual stream",
     )
     optim: Literal["adamw_torch", "adamw_torch_fused", "adamw_hf", "muon"] = setting(
         "adamw_torch", "AdamW, or Muon for the matrices of layers and AdamW for the rest (--method full)"
