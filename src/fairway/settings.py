@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,8 @@ PREFIX = "FAIRWAY_"
 STANDALONE = frozenset({"FAIRWAY_CONFIG", "FAIRWAY_DEBUG", "FAIRWAY_ISA"})
 TEST_PREFIX = "FAIRWAY_TEST_"
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+MOST_BYTES = 16 << 20
+TOML_HINT = 'A table begins with [NAME] on a line of its own; a text stands in quotes: name = "text".'
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 
 
@@ -74,12 +77,36 @@ def load(
 
 def read_table(path: Path) -> dict[str, Any]:
     """A TOML file. Raises `SettingsError` naming it."""
+    return parse_table(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """A file that people write, with or without a byte order mark. Raises `SettingsError` naming it."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+        hint = "Name a TOML file." if path.is_dir() else "Check its name and whether it may be read."
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.", hint=hint) from error
+    if len(data) > MOST_BYTES:
+        raise SettingsError(
+            f"{path} is larger than {MOST_BYTES >> 20} MiB.", hint="Such files hold text that people write."
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{path} is not UTF-8 text (line {line}).", hint="Save it as UTF-8.") from error
+
+
+def parse_table(text: str, name: str) -> dict[str, Any]:
+    """A TOML text. Raises `SettingsError` naming where it is from."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{name} is not valid TOML: {error}.", hint=TOML_HINT) from error
+    except RecursionError:
+        raise SettingsError(f"{name} is nested too deeply.", hint=TOML_HINT) from None
 
 
 def checked_table(cls: type[Any], table: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -215,6 +242,8 @@ def _kind(hint: Any) -> str:  # noqa: ANN401
 def _check_bounds(cls: type[Any], key: str, value: Any, place: str) -> None:  # noqa: ANN401
     metadata = cls.__dataclass_fields__[key].metadata
     minimum, maximum = metadata.get("minimum"), metadata.get("maximum")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SettingsError(f"{place} is {value}; it must be a finite number.")
     if minimum is not None and value < minimum:
         raise SettingsError(f"{place} is {value}; the smallest that works is {minimum:g}.")
     if maximum is not None and value > maximum:

@@ -75,6 +75,20 @@ def test_training(capsys):
         (["--goal", "smallest", "--weights", "bf16"], "contradict each other"),
         (["--goal", "train", "--users", "3"], "contradict each other"),
         (["--budget", "cheap"], "is no budget"),
+        (["--goal", "train", "--weights", "int4"], "--weights is about serving"),
+        (["--goal", "train", "--measure"], "--measure is about serving"),
+        (["--goal", "train", "--run"], "--run is about serving"),
+        (["--run", "--json"], "contradict each other"),
+        (["--measure", "--on", "H100"], "on this machine only"),
+        (["--history", "--run"], "is asked alone"),
+        (["builtin", "--history"], "is asked alone"),
+        (["--users", "99999999999"], "is not in the range"),
+        (["--price", "nan"], "is no price"),
+        (["--price", "inf"], "is no price"),
+        (["--price", "-1"], "is no price"),
+        (["--kv-share", "nan"], "must be a finite number"),
+        (["--on", "ユニコード"], "no device named ユニコード"),
+        (["--budget", "nan"], "is no budget"),
         (["--budget", "1"], "no price is known"),
         (["--on", "H100", "--budget", "1/month"], "the cheapest is"),
     ],
@@ -82,6 +96,11 @@ def test_training(capsys):
 def test_what_is_refused_is_one_sentence(capsys, args, says):
     code, out, err = run(capsys, "plan", *args)
     assert code == 2 and out == "" and says in err and "Traceback" not in err
+
+
+def test_a_machine_that_costs_nothing(capsys):
+    code, out, _ = run(capsys, "plan", "--price", "0")
+    assert code == 0 and "$0.00 a million tokens" in out
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v is Linux's")
@@ -146,6 +165,9 @@ def test_the_way_ends_where_it_fails(tmp_path):
         run_commands(("false", f"touch {tmp_path}/reached"), is_here=True)
     assert not (tmp_path / "reached").exists()
     with pytest.raises(UsageError, match="no-such-server is not installed"):
-        run_commands(("no-such-server --port 1",), is_here=True)
+        run_commands((f"touch {tmp_path}/reached", "no-such-server --port 1"), is_here=True)
+    with pytest.raises(UsageError, match="no_such_module is not installed"):
+        run_commands(("python -m no_such_module.launch --port 1",), is_here=True)
+    assert not (tmp_path / "reached").exists()
     with pytest.raises(UsageError, match="on this machine only"):
         run_commands(("true",), is_here=False)

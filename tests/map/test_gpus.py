@@ -1,4 +1,4 @@
-"""GPUs from what their makers' programs print: recorded, cut off, and missing."""
+"""GPUs from what their makers' programs print (machines/README.md), cut off, and missing."""
 
 from pathlib import Path
 
@@ -7,11 +7,13 @@ import pytest
 from fairway.map.gpus import (
     NVIDIA,
     ROCM,
+    WINDOWS,
     Gpu,
     ask_program,
     from_nvidia_smi,
     from_rocm_smi,
     from_system_profiler,
+    from_video_controllers,
     from_xpu_smi,
     read_gpus,
 )
@@ -49,7 +51,34 @@ def test_apple_shares_its_memory_and_cards_have_their_own():
     assert (card.vendor, card.memory_bytes) == ("amd", 8 << 30)
 
 
-@pytest.mark.parametrize("reader", [from_nvidia_smi, from_rocm_smi, from_xpu_smi, from_system_profiler])
+def test_windows_without_nvidia_smi():
+    nvidia, amd = from_video_controllers(recorded("video-controllers.json"))
+    assert (nvidia.vendor, nvidia.name, nvidia.driver) == (
+        "nvidia",
+        "NVIDIA GeForce RTX 4090",
+        "32.0.15.6094",
+    )
+    assert nvidia.memory_bytes is None, "AdapterRAM ends at 4 GiB"
+    assert (amd.vendor, amd.memory_bytes) == ("amd", 512 * MIB)
+    (arc,) = from_video_controllers(recorded("video-controller-one.json"))
+    assert (arc.vendor, arc.memory_bytes) == ("intel", None)
+
+
+@pytest.mark.parametrize("has_smi", [True, False])
+def test_on_windows_nvidia_smi_is_believed_first(has_smi):
+    answers = {
+        WINDOWS: recorded("video-controllers.json"),
+        NVIDIA: recorded("nvidia-smi.csv") if has_smi else "",
+    }
+    found = read_gpus("Windows", lambda command: answers[command])
+    assert [gpu.vendor for gpu in found] == ["nvidia"] * (3 if has_smi else 1) + ["amd"]
+    assert found[0].memory_bytes == (81559 * MIB if has_smi else None)
+
+
+READERS = [from_nvidia_smi, from_rocm_smi, from_xpu_smi, from_system_profiler, from_video_controllers]
+
+
+@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize(
     "text", ["", "no devices were found", "{", '{"card0": 3}', "[1]", "{" * 3000, "\x00"]
 )

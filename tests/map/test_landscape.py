@@ -12,6 +12,7 @@ SERVER = Findings(
     frozenset({"cpu", "nvidia"}), frozenset({"torch", "vllm"}), frozenset({"docker", "nvidia-smi", "kubectl"})
 )
 MAC = Findings(frozenset({"cpu", "apple"}), frozenset({"mlx"}), frozenset({"ollama"}))
+TUNER = Findings(frozenset({"cpu"}), frozenset({"torch"}), frozenset(), frozenset({"tune"}))
 CASES = [
     ("fairway", BARE, "ready", ""),
     ("pytorch", BARE, "possible", "not installed"),
@@ -28,6 +29,11 @@ CASES = [
     ("dynamo", SERVER, "cluster", "several machines"),
     ("rlhf", BARE, "possible", ""),
     ("paged-attention", BARE, "ready", ""),
+    ("lora", BARE, "possible", 'pip install "fairway[tune]"'),
+    ("lora", TUNER, "ready", ""),
+    ("openai-fine-tuning", BARE, "possible", 'pip install "fairway[tune]"'),
+    ("openai-fine-tuning", TUNER, "ready", ""),
+    ("production-checklist", BARE, "ready", ""),
     ("vllm", None, "unknown", ""),
     ("modal", None, "account", "an account"),
 ]
@@ -87,7 +93,10 @@ def test_looking_around_reads_path_and_module_names_only(monkeypatch):
     monkeypatch.setattr(module.platform, "machine", lambda: "arm64")
     found = look_around(CATALOGUE)
     assert found == Findings(
-        frozenset({"cpu", "nvidia", "apple"}), frozenset({"torch"}), frozenset({"nvidia-smi", "ollama"})
+        frozenset({"cpu", "nvidia", "apple"}),
+        frozenset({"torch"}),
+        frozenset({"nvidia-smi", "ollama"}),
+        frozenset({"tune"}),
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from fairway.map.engines import engines
 from fairway.map.estimate import pass_work
-from fairway.map.speed import Attention, Estimator, Load, Silicon
+from fairway.map.speed import FAR_BYTES, Attention, Estimator, Load, Silicon
 from fairway.models.families import read_config
 from fairway.models.random import QWEN2_5_0_5B, random_bundle
 
@@ -64,12 +64,23 @@ def test_a_longer_past_costs_more_and_a_window_does_not():
 
 
 def test_small_weights_are_read_from_a_cache():
-    near = replace(SILICON, near=((8 << 20, 200e9), (64 << 20, 100e9)))
+    near = replace(SILICON, near=((8 << 20, 200e9), (32 << 20, 100e9)))
     assert near.reading_rate(1 << 20) == 200e9
-    assert near.reading_rate(64 << 20) == pytest.approx(100e9)
-    assert 50e9 < near.reading_rate(128 << 20) < 100e9
+    assert near.reading_rate(32 << 20) == pytest.approx(100e9)
+    assert 50e9 < near.reading_rate(48 << 20) < 100e9
     assert near.reading_rate(1 << 30) == 50e9
     assert SILICON.reading_rate(1 << 20) == 50e9
+
+
+def test_sizes_that_no_cache_holds_are_not_believed():
+    flattered = replace(SILICON, near=((8 << 20, 200e9), (128 << 20, 100e9)))
+    assert flattered.reading_rate(128 << 20) == 50e9
+
+
+def test_keys_and_values_drive_small_weights_out_of_the_cache():
+    near = replace(estimator(), silicon=replace(SILICON, near=((8 << 20, 200e9), (32 << 20, 100e9))))
+    work = near.work.step(1, 1)
+    assert near.matrices_s(work, FAR_BYTES) >= near.matrices_s(work)
 
 
 def test_a_prediction_is_json_with_its_error():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import click
 
 from fairway.cli.options import HELP, SECTIONS, json_option
 from fairway.cli.screen import screen_for
-from fairway.errors import FairwayError
+from fairway.errors import FairwayError, UsageError
 
 if TYPE_CHECKING:
     from fairway.map.doctor import Finding
@@ -30,22 +31,35 @@ WIDTH = 18
 @click.command(context_settings=HELP)
 @click.option("--measure", is_flag=True, help="Measure this machine's limits again; a few seconds.")
 @click.option("--production", is_flag=True, help="What a service in production needs, and what is there.")
-@click.option("--url", default=URL, show_default=True, help="The server that --production asks.")
+@click.option("--url", help=f"The server that --production asks. [default: {URL}]")
 @click.option("--api-key", help="A key of that server, if it asks for one.")
 @json_option
-def doctor(measure: bool, production: bool, url: str, api_key: str | None, as_json: bool) -> int:
+def doctor(measure: bool, production: bool, url: str | None, api_key: str | None, as_json: bool) -> int:
     """Say what this machine and this installation can do, what is wrong, and how to set it right.
 
     Ends with 1 if something is wrong.
     """
     if production:
-        return _production(url, api_key, as_json)
+        return _production(_server(url or URL), api_key, as_json)
+    if url is not None or api_key is not None:
+        raise UsageError("--url and --api-key are for --production.", hint="fairway doctor --production")
     findings = _findings(measure, as_json)
     if as_json:
         click.echo(json.dumps([each.to_dict() for each in findings], indent=1))
     else:
         _print(findings)
     return 1 if any(each.state == "wrong" for each in findings) else 0
+
+
+def _server(url: str) -> str:
+    """Raises `UsageError` for what is no address of a server."""
+    from urllib.parse import urlsplit
+
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port):
+            return url
+    raise UsageError(f"--url {url} is no address of a server.", hint=f"For example {URL}.")
 
 
 def _findings(measure: bool, as_json: bool) -> list[Finding]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -41,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
+LONG_WORD, LONGEST_WORD = re.compile(r"\S{1000,}"), 60
 
 
 class LazyGroup(click.Group):
@@ -126,7 +128,8 @@ def run(args: Sequence[str] | None = None) -> int:
 
 def _invoke(args: Sequence[str] | None) -> int:
     result = fairway.main(args=args, prog_name="fairway", standalone_mode=False)
-    sys.stdout.flush()
+    if sys.stdout is not None:  # closed by whoever started us: fairway ... >&-
+        sys.stdout.flush()
     return result if isinstance(result, int) else 0
 
 
@@ -146,9 +149,15 @@ def _broken_pipe() -> int:
 
 def _say(kind: str, message: str, hint: str | None) -> None:
     click.secho(f"{kind}: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(message, err=True)
+    click.echo(_printable(message), err=True)
     if hint:
-        click.secho(hint, fg="yellow", err=True)
+        click.secho(_printable(hint), fg="yellow", err=True)
+
+
+def _printable(text: str) -> str:
+    """What a user typed is shown, never carried out by a terminal; a word without end is cut."""
+    text = LONG_WORD.sub(lambda word: f"{word[0][:LONGEST_WORD]}...", text)
+    return "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
 
 
 if __name__ == "__main__":

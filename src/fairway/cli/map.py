@@ -54,6 +54,8 @@ def map(
     from fairway.map.catalogue.catalogue import find
     from fairway.map.landscape import View, landscape, look_around
 
+    if flags["disagreements"] and (role or stage or format_name):
+        raise UsageError("--disagreements shows them all.", hint="Leave --role, --stage and --format away.")
     if flags["ignored"] and role is None:
         raise UsageError("--ignore needs a role.", hint="For example: fairway map --role infra --ignore")
     catalogue = open_catalogue(files)
@@ -103,6 +105,8 @@ def _draw(shown: Landscape, view: View) -> None:
             _tools(console, found)
     if view.format is not None:
         _lanes(console, shown)
+    if not shown.places:
+        console.print("No tool is all of that at once. Leave one of the flags away.")
     _legend(console, shown.places)
 
 

@@ -56,11 +56,18 @@ def machine_findings(machine: Machine, gpus: Sequence[Gpu], known: KnownLimits |
     yield _disk(machine)
     yield _limits(known)
     for gpu in gpus:
-        memory = "the machine's memory" if gpu.memory_bytes is None else size(gpu.memory_bytes)
+        memory = _gpu_memory(gpu)
         driver = f", driver {gpu.driver}" if gpu.driver else ""
         yield Finding("machine", "GPU", "ok", f"{gpu.name}, {memory}{driver}: fairway plan weighs it")
     if not gpus:
-        yield Finding("machine", "GPU", "note", "none that nvidia-smi, rocm-smi, xpu-smi or macOS tells of")
+        text = "none that nvidia-smi, rocm-smi, xpu-smi, Windows or macOS tells of"
+        yield Finding("machine", "GPU", "note", text)
+
+
+def _gpu_memory(gpu: Gpu) -> str:
+    if gpu.memory_bytes is not None:
+        return size(gpu.memory_bytes)
+    return "the machine's memory" if gpu.vendor == "apple" else "memory not told"
 
 
 def _memory(machine: Machine) -> Finding:

@@ -58,6 +58,8 @@ class Engine:
     attention_share: float = 0.3
     int8_attention_share: float | None = None
     """Over a cache of int8, where it differs."""
+    cache_share: float | None = None
+    """Of reading memory, for keys and values, where it differs: they lie in blocks."""
     position_s: float = 0.0
     int8_position_s: float = 0.0
     """Of one key and value that a token's attention reads, on one thread, where that is more than reading."""

@@ -55,6 +55,8 @@ def read_gpus(system: str, ask: Ask = ask_program) -> tuple[Gpu, ...]:
     """`system` is platform.system(). Asks only the programs that can be there."""
     if system == "Darwin":
         return tuple(from_system_profiler(ask(("system_profiler", "SPDisplaysDataType", "-json"))))
+    if system == "Windows":
+        return _on_windows(ask)
     found = [*from_nvidia_smi(ask(NVIDIA)), *from_rocm_smi(ask(ROCM))]
     listed = ask(("xpu-smi", "discovery", "-j"))
     details = [ask(("xpu-smi", "discovery", "-d", each, "-j")) for each in _xpu_ids(listed)]
@@ -67,6 +69,14 @@ NVIDIA = (
     "--format=csv,noheader,nounits",
 )
 ROCM = ("rocm-smi", "--showproductname", "--showmeminfo", "vram", "--showdriverversion", "--json")
+WINDOWS = (
+    "powershell",
+    "-NoProfile",
+    "-NonInteractive",
+    "-Command",
+    "Get-CimInstance Win32_VideoController | Select-Object Name,AdapterCompatibility,AdapterRAM,DriverVersion"
+    " | ConvertTo-Json",
+)
 
 
 def from_nvidia_smi(text: str) -> Iterator[Gpu]:
@@ -109,6 +119,33 @@ def _xpu_ids(text: str) -> list[str]:
     return [str(each.get("device_id", 0)) for each in devices] if isinstance(devices, list) else []
 
 
+def _on_windows(ask: Ask) -> tuple[Gpu, ...]:
+    """nvidia-smi knows its own best; Windows knows what else there is."""
+    nvidia = tuple(from_nvidia_smi(ask(NVIDIA)))
+    others = (each for each in from_video_controllers(ask(WINDOWS)) if not nvidia or each.vendor != "nvidia")
+    return (*nvidia, *others)
+
+
+def from_video_controllers(text: str) -> Iterator[Gpu]:
+    """`WINDOWS`: one object, or a list of them. AdapterRAM has 32 bits: from 4 GiB on it says nothing."""
+    for each in _objects(text):
+        name, maker = str(each.get("Name") or ""), str(each.get("AdapterCompatibility") or "")
+        vendor = next((kind for word, kind in MAKERS.items() if word in f"{maker} {name}".lower()), None)
+        if vendor is not None:
+            memory = _number(each.get("AdapterRAM"))
+            memory = memory if memory and memory < MOST_ADAPTER_BYTES else None
+            yield Gpu(vendor, name, memory, driver=str(each.get("DriverVersion") or ""))
+
+
+MAKERS: dict[str, Vendor] = {
+    "nvidia": "nvidia",
+    "advanced micro devices": "amd",
+    "amd": "amd",
+    "intel": "intel",
+}
+MOST_ADAPTER_BYTES = (1 << 32) - (2 << 20)
+
+
 def from_system_profiler(text: str) -> Iterator[Gpu]:
     """`SPDisplaysDataType`. Apple's own share the machine's memory; others state theirs."""
     displays = _object(text).get("SPDisplaysDataType")
@@ -148,6 +185,15 @@ def _number(value: Any) -> int | None:  # noqa: ANN401  JSON writes it as a numb
 def _part(parent: dict[str, Any], name: str) -> dict[str, Any]:
     part = parent.get(name)
     return part if isinstance(part, dict) else {}
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """ConvertTo-Json writes a list of one as the one."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
 
 
 def _object(text: str) -> dict[str, Any]:

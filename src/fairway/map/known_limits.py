@@ -21,7 +21,7 @@ from fairway.map.probe import Machine
 from fairway.map.speed import Silicon
 from fairway.map.state import read_state, state_folder, write_state
 
-NEAR_BYTES = (8 << 20, 32 << 20, 64 << 20, 128 << 20)
+NEAR_BYTES = (8 << 20, 32 << 20)
 NEAR_TOTAL = 16 << 30
 """Read at each of these sizes, a fifth of a second."""
 FILE_NAME = "limits.json"

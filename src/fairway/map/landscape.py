@@ -43,6 +43,8 @@ SILICON = {
 }
 # Programs that the vendors' drivers bring.
 DRIVERS = {"nvidia": ("nvidia-smi",), "amd": ("rocm-smi", "amd-smi"), "intel": ("xpu-smi",)}
+EXTRAS = {"tune": "torch"}
+"""Optional parts of Fairway, and the module that shows each."""
 CLUSTER = frozenset({"kubernetes", "cluster"})
 
 
@@ -53,6 +55,8 @@ class Findings:
     silicon: frozenset[str]
     modules: frozenset[str]
     programs: frozenset[str]
+    extras: frozenset[str] = frozenset()
+    """Optional parts of Fairway that are installed."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ def look_around(catalogue: Catalogue) -> Findings:
     silicon = {"cpu"} | {kind for kind, drivers in DRIVERS.items() if programs.intersection(drivers)}
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         silicon.add("apple")
-    return Findings(frozenset(silicon), modules, programs)
+    extras = frozenset(name for name, module in EXTRAS.items() if _is_installed(module))
+    return Findings(frozenset(silicon), modules, programs, extras)
 
 
 def _is_installed(module: str) -> bool:
@@ -154,6 +159,8 @@ def _place(tool: Tool, findings: Findings | None) -> Place:
         return Place(tool, "unknown")
     if not findings.silicon.intersection(tool.runs_on):
         return Place(tool, "hardware", " or ".join(SILICON[each] for each in tool.runs_on))
+    if tool.fairway == "native" and tool.extra and tool.extra not in findings.extras:
+        return Place(tool, "possible", f'pip install "fairway[{tool.extra}]"')
     if tool.fairway == "native" or _is_found(tool, findings):
         return Place(tool, "ready")
     return Place(tool, "possible", "" if tool.kind == "method" else "not installed")

@@ -53,10 +53,16 @@ def probe(root: Path = Path("/"), disk: Path | None = None) -> Machine:
         num_cores=os.cpu_count() or 1,
         memory_total_bytes=memory.total,
         memory_free_bytes=memory.available,
-        disk_free_bytes=shutil.disk_usage(disk or Path.home()).free,
+        disk_free_bytes=free_on_disk(disk or Path("~").expanduser()),
     )
     limits = read_limits(root) if system == "Linux" else CgroupLimits()
     return within(machine, limits, num_allowed_cores(), address_space_left())
+
+
+def free_on_disk(folder: Path) -> int:
+    """Bytes free where a folder is, or would be made."""
+    there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), Path("/"))
+    return shutil.disk_usage(there).free
 
 
 def within(

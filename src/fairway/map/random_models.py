@@ -31,9 +31,13 @@ def random_model(name: str) -> Bundle:
         near = difflib.get_close_matches(shape, SHAPES, n=1, cutoff=0.4)
         hint = f"Did you mean {PREFIX}{near[0]}?" if near else f"There are: {', '.join(SHAPES)}."
         raise ModelNotFound(f"There is no random model {shape!r}.", hint=hint)
-    bundle = random_bundle(SHAPES[shape])
-    vocabulary = TokenizerSource("gguf", metadata=_vocabulary(SHAPES[shape]["vocab_size"]))
-    return replace(bundle, name=name, path=Path(name), tokenizer=vocabulary)
+    return replace(served_random(SHAPES[shape]), name=name, path=Path(name))
+
+
+def served_random(config: Mapping[str, Any]) -> Bundle:
+    """Random weights of the shape that a config.json describes, with a vocabulary of made-up words."""
+    vocabulary = TokenizerSource("gguf", metadata=_vocabulary(config["vocab_size"]))
+    return replace(random_bundle(config), tokenizer=vocabulary)
 
 
 def _vocabulary(size: int) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from fairway.models.config import DecoderConfig
 
 HALF_COLUMNS = 520
 """Columns at which a sum's beginning and end cost as much as its products (plan_accuracy)."""
-FAR_BYTES = 256 << 20
-"""Weights of this size come from memory, whatever a cache still holds of them."""
+FAR_BYTES = 64 << 20
+"""A step that reads this much reads it from memory, whatever a cache still holds of it."""
 STEP_TOKENS = 512
 """That engines read at most in one step."""
 
@@ -39,9 +39,10 @@ class Silicon:
     """(bytes, bytes per second) of reading so much again and again: caches are faster than memory."""
 
     def reading_rate(self, num_bytes: int) -> float:
-        """Of weights of that size, between the sizes that were measured."""
-        points = [*sorted(self.near), (FAR_BYTES, self.memory_bytes_per_s)]
-        if not self.near or num_bytes >= points[-1][0]:
+        """Of what a step of that size reads, between the sizes that were measured."""
+        near = sorted(point for point in self.near if point[0] < FAR_BYTES)
+        points = [*near, (FAR_BYTES, self.memory_bytes_per_s)]
+        if not near or num_bytes >= points[-1][0]:
             return self.memory_bytes_per_s
         if num_bytes <= points[0][0]:
             return points[0][1]
@@ -154,20 +155,23 @@ class Estimator:
         attention, engine = self.attention, self.engine
         past = sequences * attention.seen(position)
         kv_bytes = past * attention.kv_bytes
-        reading_s = kv_bytes / (self.silicon.reading_rate(int(kv_bytes)) * engine.memory_share)
+        work = self.work.step(sequences, sequences)
+        whole = int(work.weight_bytes + kv_bytes)
+        share = engine.cache_share or engine.memory_share
+        reading_s = kv_bytes / (self.silicon.reading_rate(whole) * share)
         seen_s = engine.int8_position_s if attention.is_int8 else engine.position_s
         computing_s = past * attention.kv_heads * seen_s / self.silicon.threads
         return (
-            self.matrices_s(self.work.step(sequences, sequences))
+            self.matrices_s(work, whole)
             + max(reading_s, computing_s)
             + engine.step_s
             + self._choosing_s(sequences)
         )
 
-    def matrices_s(self, work: Work) -> float:
-        """Reading weights and multiplying overlap, but not wholly."""
+    def matrices_s(self, work: Work, step_bytes: int = 0) -> float:
+        """Reading weights and multiplying overlap, but not wholly. `step_bytes`: all that the step reads."""
         engine, silicon = self.engine, self.silicon
-        reading = work.weight_bytes / self._weight_rate(work.weight_bytes)
+        reading = work.weight_bytes / self._weight_rate(max(step_bytes, work.weight_bytes))
         whole = work.int8_ops + 2 * HALF_COLUMNS * work.int8_results
         integers = whole / (silicon.int8_ops_per_s * engine.products_share)
         floats = work.float_ops / self._float_rate(engine.float_share)

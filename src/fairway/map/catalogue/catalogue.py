@@ -13,9 +13,10 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from fairway.errors import SettingsError, UsageError
 from fairway.map.catalogue import schema
-from fairway.map.catalogue.read import did_you_mean, entry, field_types
+from fairway.map.catalogue.lines import lines_of
+from fairway.map.catalogue.read import Place, did_you_mean, entry, field_types
 from fairway.map.catalogue.schema import KINDS
-from fairway.settings import config_path, read_table
+from fairway.settings import config_path, parse_table, read_text
 
 FOLDER = Path(__file__).parent
 T = TypeVar("T")
@@ -89,34 +90,53 @@ def _load(files: tuple[Path, ...]) -> Catalogue:
 
 
 class _Tables:
-    """Tables of all files, later keys over earlier ones, and which file said what last."""
+    """Tables of all files, later keys over earlier ones, and where each key was said last."""
 
     def __init__(self) -> None:
         self._tables: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS}
-        self._files: dict[tuple[str, str], str] = {}
+        self._places: dict[tuple[str, str], dict[str, str]] = {}
 
     def add(self, path: Path) -> None:
         name = path.name if path.parent == FOLDER else str(path)
-        for kind, entries in read_table(path).items():
+        text = read_text(path)
+        tables = parse_table(text, name)
+        lines = {} if path.parent == FOLDER else lines_of(text)
+        for kind, entries in tables.items():
+            here = _where(name, lines.get((kind, ""), lines.get(("", kind), {})))
             if kind not in KINDS:
-                raise SettingsError(f"{name}: unknown table [{kind}].", hint=did_you_mean(kind, KINDS))
+                raise SettingsError(f"{here}: unknown table [{kind}].", hint=did_you_mean(kind, KINDS))
             if not isinstance(entries, dict):
-                raise SettingsError(f"{name}: {kind} must hold tables, as in [{kind}.NAME].")
+                raise SettingsError(
+                    f"{here}: {kind} must hold tables, as in [{kind}.NAME].", hint=f"Write [{kind}.NAME]."
+                )
             for entry_id, table in entries.items():
+                found = lines.get((kind, entry_id), {})
+                here = _where(name, found)
                 if not isinstance(table, dict):
-                    raise SettingsError(f"{name}: [{kind}] {entry_id} must be a table: [{kind}.{entry_id}].")
+                    raise SettingsError(
+                        f"{here}: [{kind}] {entry_id} must be a table: [{kind}.{entry_id}].",
+                        hint=f"Write [{kind}.{entry_id}] and its keys below.",
+                    )
                 self._tables[kind].setdefault(entry_id, {}).update(table)
-                self._files[kind, entry_id] = name
+                keys = {key: _where(name, found, key) for key in table}
+                self._places.setdefault((kind, entry_id), {}).update({"": here} | keys)
 
     def entries(self, kind: str) -> Iterator[tuple[str, Any]]:
         for entry_id, table in self._tables[kind].items():
             yield entry_id, entry(KINDS[kind], entry_id, table, self.place(kind, entry_id))
 
-    def place(self, kind: str, entry_id: str) -> str:
-        return f"{self._files[kind, entry_id]}: [{kind}.{entry_id}]"
+    def place(self, kind: str, entry_id: str) -> Place:
+        keys = self._places[kind, entry_id]
+        return Place(f"[{kind}.{entry_id}]", keys[""], keys)
 
 
-def _check_references(catalogue: Catalogue, value: Any, place: str) -> None:  # noqa: ANN401
+def _where(name: str, lines: Mapping[str, int], key: str = "") -> str:
+    """ "mine.toml, line 3", as far as lines are known."""
+    line = lines.get(key, lines.get(""))
+    return name if line is None else f"{name}, line {line}"
+
+
+def _check_references(catalogue: Catalogue, value: Any, place: Place) -> None:  # noqa: ANN401
     kind: Any = type(value)
     for key, hint in field_types(kind).items():
         given = getattr(value, key)
@@ -124,16 +144,17 @@ def _check_references(catalogue: Catalogue, value: Any, place: str) -> None:  # 
         if marks and isinstance(marks[0], schema.Refers):
             known = {entry_id for kind in marks[0].kinds for entry_id in getattr(catalogue, kind)}
             for name in (given,) if isinstance(given, str) else given:
-                _check_known(name, known, f"{place} {key}")
+                _check_known(name, known, f"{place.of(key)} {key}", marks[0].kinds)
         elif isinstance(given, tuple):
             for at, member in enumerate(each for each in given if dataclasses.is_dataclass(each)):
-                _check_references(catalogue, member, f"{place} {key}[{at}]")
+                _check_references(catalogue, member, place.within(f"{key}[{at}]"))
 
 
-def _check_known(name: str, known: set[str], place: str) -> None:
+def _check_known(name: str, known: set[str], place: str, kinds: Iterable[str]) -> None:
     if name not in known:
         nearest = did_you_mean(name, known)
-        hint = nearest if nearest.startswith("Did") else None
+        tables = " or ".join(f"[{kind}.{name}]" for kind in kinds)
+        hint = nearest if nearest.startswith("Did") else f"Add {tables}, or name one that is there."
         raise SettingsError(f"{place} names {name}, which is not in the catalogue.", hint=hint)
 
 

@@ -132,6 +132,8 @@ class Tool:
     says: str = ""
     """How Fairway has it, in a sentence."""
     commands: Ids = ()
+    extra: str = ""
+    """The optional part of Fairway without which its own way does not run: pip install "fairway[EXTRA]"."""
     rows: tuple[int, ...] = ()
     paths: Paths = ()
 

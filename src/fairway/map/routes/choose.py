@@ -150,7 +150,7 @@ def trade(best: Route, other: Route) -> str:
         words.append(f"{number} instead of {len(best.hops)}")
     if other.is_library:
         words.append("a library, not a server")
-    if best.cost is not None and other.cost is not None:
+    if best.cost is not None and other.cost is not None and best.cost.per_million:
         words += _ratio(other.cost.per_million / best.cost.per_million, "the cost a token")
     if other.speed is not None and other.speed.basis == "assumed" and best.engine == NATIVE:
         words.append("a speed that nobody measured here")

@@ -20,6 +20,7 @@ from fairway.map.probe import Machine
 from fairway.map.speed import Silicon
 
 HERE = "this"
+HERE_NAMES = ("this", "here", "thismachine")
 # Operations per byte of memory bandwidth, for what makers do not state: Apple's GPUs by M1 and M2 as measured
 # by others, processors by what their kernels reach here (a core of AVX-512: 1.1 TOPS beside 27 GB/s).
 APPLE_OPS_PER_BYTE = 35
@@ -80,7 +81,7 @@ def devices_for(
     """`names` as after --on; none means this machine. Raises `UsageError` for an unknown device."""
     found: list[Device] = []
     for name in names or (HERE,):
-        if plain(name) in ("this", "here", "thismachine"):
+        if plain(name) in HERE_NAMES:
             found += [this_processor(machine, known, price), *this_gpus(gpus, catalogue, price)]
         else:
             found.append(from_catalogue(_named(catalogue, name), catalogue, price))
