@@ -40,6 +40,17 @@ def test_a_wrong_catalogue_is_found(capsys, monkeypatch, tmp_path):
     assert code == 1 and "mine.toml" in out
 
 
+@pytest.mark.parametrize("url", ["notaurl", "http://", "ftp://x", "http://127.0.0.1:99999", "http://["])
+def test_what_is_no_address_is_refused(capsys, url):
+    code = main.run(["doctor", "--production", "--url", url])
+    assert code == 2 and f"--url {url} is no address of a server." in capsys.readouterr().err
+
+
+def test_an_address_without_the_checklist_is_not_ignored(capsys):
+    assert main.run(["doctor", "--url", "http://127.0.0.1:1"]) == 2
+    assert "are for --production" in capsys.readouterr().err
+
+
 def test_the_checklist_without_a_server(capsys):
     code, out = run(capsys, "--production", "--url", "http://127.0.0.1:1")
     assert code == 0 and "0 of 6 boxes are ticked." in out

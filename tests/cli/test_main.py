@@ -107,6 +107,12 @@ def failing(monkeypatch):
         ),
         (ValueError("oops"), 1, "Internal error: ValueError: oops"),
         (PermissionError(13, "Permission denied", "/x"), 1, "Error: /x: Permission denied."),
+        (MemoryError(), 5, "Error: The system gives no more memory.\nWays to fit: "),
+        (OSError(12, "Cannot allocate memory"), 5, "The system gives no more memory."),
+        (RuntimeError("can't start new thread"), 5, "The system gives no more memory."),
+        (ImportError("libx.so: failed to map segment from shared object"), 5, "gives no more memory."),
+        (ValueError("a \x1b[31mred\x07 word"), 1, r"a \x1b[31mred\x07 word"),
+        (ValueError("a" * 5000), 1, "ValueError: " + "a" * 60 + "..."),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
@@ -140,3 +146,13 @@ def test_a_reader_that_leaves_is_no_error():
     shell = f'{sys.executable} -c "{program}" | head -1'
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("word") and done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell closes the output")
+@pytest.mark.parametrize("words", ["explain gguf", "map --role infra", "--version"])
+def test_a_closed_output_is_no_error_of_ours(words):
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m fairway.cli.main {words} >&-"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Internal error" not in done.stderr and "Traceback" not in done.stderr

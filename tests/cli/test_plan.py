@@ -114,6 +114,17 @@ def test_too_little_memory_is_a_refusal_with_three_ways(command):
     assert hint.startswith("Ways to fit: ") and len(hint.split("; ")) == 3
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v is Linux's")
+@pytest.mark.parametrize("limit", [250_000, 330_000])
+@pytest.mark.parametrize("words", ["up --no-serve", "run builtin hello", "serve builtin --port 0"])
+def test_a_server_that_does_not_fit_is_refused_before_it_starts(words, limit):
+    shell = f"ulimit -v {limit}; exec {' '.join(FAIRWAY)} {words}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=100, env=os.environ)
+    assert done.returncode == DoesNotFit.exit_code, done.stderr
+    hint = done.stderr.strip().splitlines()[-1]
+    assert hint.startswith("Ways to fit: ") and len(hint.split("; ")) == 3
+
+
 def test_memory_that_ends_while_loading_is_a_refusal_too(monkeypatch):
     from fairway.cli.screen import screen_for
     from fairway.map.planner import plan

@@ -4,6 +4,9 @@ A row is (when, what the article says to use, in its order); `differs` marks tho
 contradicts, which it may only with a reason and a date.
 """
 
+import re
+from pathlib import Path
+
 import pytest
 
 from fairway.map.catalogue import load_catalogue
@@ -272,3 +275,48 @@ def test_a_quantisation_level_and_what_it_really_takes(name):
     assert (row.article_gb, row.article_quality, row.article_speed) == (article_gb, quality, speed)
     predicted = LLAMA_8B_PARAMETERS * row.bits_per_weight / 8 / 2**30
     assert predicted == pytest.approx(gib, rel=0.005)
+
+
+# The tables that the articles print, in their order: how many rows each has here.
+PRINTED = {
+    "article-3": [
+        len(TABLES["3/nvidia-layers"]),
+        len(TABLES["3/model-files"]),
+        len(SUPPORT),
+        len(TABLES["3/when-which-format"]),
+        len(TABLES["3/conversion"]),
+        len(TABLES["3/by-hardware"]),
+    ],
+    "article-4": [
+        *(sum(when.startswith(name) for when, *_ in TABLES["4/features"]) for name in ("Hug", "W&B", "MLf")),
+        len(TABLES["4/tuning-techniques"]),
+        sum(when.startswith("vLLM") for when, *_ in TABLES["4/features"]),
+        len({price.provider for price in CATALOGUE.prices.values() if price.sources == ("article-4",)
+             and price.unit == "hour"}),
+        sum("Reliability" in price.note for price in CATALOGUE.prices.values()),
+        len(TABLES["4/quant-levels"]),
+        len(TABLES["4/by-stage"]),
+        len(TABLES["4/by-team"]),
+        len(TABLES["4/training-costs"]),
+        len(TABLES["4/inference-costs"]),
+    ],
+}  # fmt: skip
+FIELD = Path(__file__).parents[3] / "shared" / "field"
+
+
+@pytest.mark.skipif(not FIELD.is_dir(), reason="the articles are not on this machine")
+@pytest.mark.parametrize("article", PRINTED)
+def test_no_printed_row_is_missing(article):
+    text = (FIELD / f"{article}.txt").read_text("utf-8")
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert [table.count("\n") - 2 for table in tables] == PRINTED[article]
+
+
+@pytest.mark.skipif(not FIELD.is_dir(), reason="the articles are not on this machine")
+def test_no_printed_rule_or_box_is_missing():
+    rules = re.findall("^\N{RIGHTWARDS ARROW} ", (FIELD / "article-2.txt").read_text("utf-8"), re.MULTILINE)
+    boxes = re.findall(r"^- \[ \]", (FIELD / "article-4.txt").read_text("utf-8"), re.MULTILINE)
+    wishes = re.findall(r"^If you want", (FIELD / "article-3.txt").read_text("utf-8"), re.MULTILINE)
+    assert len(rules) == len(TABLES["2/rules-of-thumb"])
+    assert len(boxes) == len(TABLES["4/checklist"])
+    assert len(wishes) == len(TABLES["3/best-runtime"])

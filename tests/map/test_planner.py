@@ -148,7 +148,7 @@ def test_the_plan_reads_well_and_is_json():
     text = dict(planned.lines())
     assert text["model"].startswith("qwen2, 494 M parameters")
     assert text["weights"] == "int8, 525.1 MB: next to lossless, and small enough to be fast"
-    assert text["memory"].endswith("needed, 24.0 GB free")
+    assert text["memory"].endswith("needed once the cache is full, 24.0 GB free")
     assert text["threads"] == "8 on a processor, AVX2 (a quota)"
     data = json.loads(json.dumps(planned.to_dict()))
     assert data["weights"] == "int8" and data["needed"]["total_bytes"] < data["available_bytes"]

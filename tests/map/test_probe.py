@@ -10,7 +10,7 @@ import pytest
 
 from fairway.map.cgroup import CgroupLimits, read_limits
 from fairway.map.cpu import from_sysctl, read_processor
-from fairway.map.probe import Machine, probe, within
+from fairway.map.probe import Machine, free_on_disk, probe, within
 
 MACHINES = Path(__file__).parent / "machines"
 GIB = 1 << 30
@@ -88,3 +88,9 @@ def test_affinity_and_ulimit_of_a_child():
     out = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True, timeout=60).stdout
     cores, free = map(int, out.split())
     assert cores == 1 and free < 3000000 * 1024
+
+
+def test_a_home_that_does_not_exist_is_no_obstacle(tmp_path, monkeypatch):
+    assert free_on_disk(tmp_path / "no" / "such" / "folder") > 0
+    monkeypatch.setenv("HOME", str(tmp_path / "gone"))
+    assert probe().disk_free_bytes > 0

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import click
 
 from fairway import __version__
+from fairway.cli.memory_end import memory_ended, without_plan
 from fairway.errors import FairwayError
 
 # name -> (module, one line of help). The module holds a click command of the same name.
@@ -112,12 +113,15 @@ def run(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _broken_pipe()
     except FairwayError as error:
-        _say("Error", error.message, error.hint)
-        return error.exit_code
+        return _failure(error)
     except OSError as error:
+        if memory_ended(error):
+            return _failure(without_plan())
         _say("Error", f"{error.filename or 'The system says'}: {error.strerror or error}.", None)
         return FairwayError.exit_code
     except Exception as error:  # noqa: BLE001  the last line of defence: our mistake, told as one
+        if memory_ended(error):
+            return _failure(without_plan())
         _say(
             "Internal error",
             f"{type(error).__name__}: {error}",
@@ -131,6 +135,11 @@ def _invoke(args: Sequence[str] | None) -> int:
     if sys.stdout is not None:  # closed by whoever started us: fairway ... >&-
         sys.stdout.flush()
     return result if isinstance(result, int) else 0
+
+
+def _failure(error: FairwayError) -> int:
+    _say("Error", error.message, error.hint)
+    return error.exit_code
 
 
 def _usage_error(error: click.ClickException) -> int:

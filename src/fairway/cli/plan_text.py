@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 WIDTH = 10
 SHOWN = 40
+WHAT = {
+    "decode_tokens_per_s": "writes, tokens/s",
+    "prefill_tokens_per_s": "reads, tokens/s",
+    "output_tokens_per_s": "answers in all, tokens/s",
+    "answer_tokens_per_s": "first answer, tokens/s",
+    "first_token_s": "first token, s",
+    "memory_bytes": "memory",
+}
+"""What people read for the names of a comparison."""
 
 
 def print_answer(answer: Answer) -> None:
@@ -59,8 +68,12 @@ def print_history(as_json: bool) -> None:
         click.echo("Nothing was predicted and measured on this machine yet: fairway bench and fairway up do.")
         return
     _history_table(found[-SHOWN:])
-    apart = [abs(each.ratio - 1) for each in found]
-    click.echo(f"\n{len(found)} comparisons, half of them within {statistics.median(apart):.0%}.")
+    click.echo(f"\n{len(found)} comparisons:")
+    for what in dict.fromkeys(each.what for each in found):
+        apart = [abs(each.ratio - 1) for each in found if each.what == what]
+        click.echo(
+            f"  {WHAT.get(what, what)}: {len(apart)}, half of them within {statistics.median(apart):.0%}"
+        )
 
 
 def _history_table(found: Sequence[Comparison]) -> None:
@@ -68,19 +81,24 @@ def _history_table(found: Sequence[Comparison]) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("when", "by", "model", "weights", "batch", "what"):
-        table.add_column(title)
+    for title in ("when", "by"):
+        table.add_column(title, no_wrap=True)
+    for title in ("model", "what"):
+        table.add_column(title, overflow="fold")
     for title in ("predicted", "measured", "off by"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for each in found:
-        when, weights = each.time[:16].replace("T", " "), f"{each.engine} {each.weights}"
+        engine = "" if each.engine == "native" else f"{each.engine} "
+        users = f" x {each.batch}" if each.batch > 1 else ""
+        model = f"{each.model} {engine}{each.weights}{users}"
+        when, what = each.time[5:16].replace("T", " "), WHAT.get(each.what, each.what)
         numbers = (_number(each.predicted), _number(each.measured), f"{each.ratio - 1:+.0%}")
-        table.add_row(when, each.command, each.model, weights, str(each.batch), each.what, *numbers)
+        table.add_row(when, each.command, model, what, *numbers)
     Console(highlight=False).print(table)
 
 
 def _number(value: float) -> str:
-    return f"{value / 1e6:,.0f} M" if value >= 1e7 else f"{value:,.4g}"
+    return f"{value / 1e6:,.0f} MB" if value >= 1e7 else f"{value:,.4g}"
 
 
 def _line(name: str, text: str) -> None:

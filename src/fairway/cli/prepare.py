@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from fairway.cli.memory_end import within_memory
 from fairway.cli.screen import Screen
-from fairway.errors import DoesNotFit, FairwayError
 from fairway.map.settings import PlanSettings
 
 if TYPE_CHECKING:
@@ -63,24 +63,8 @@ def load(planned: Planned, screen: Screen) -> Runtime:
     if reason := why_reference():
         screen.note(f"Note: {reason}")
     options = planned.plan.native_options(planned.name)
-    try:
-        with screen.step("Prepared the weights") as progress:
-            return load_runtime(planned.bundle, options, progress, screen.note)
-    except MemoryError:
-        raise out_of_memory(planned) from None
-
-
-def out_of_memory(planned: Planned) -> FairwayError:
-    """The system gave less than it had promised: what was planned, and the ways to take less."""
-    from fairway.map.plan import size
-    from fairway.map.planner import ways_to_take_less
-
-    plan = planned.plan
-    return DoesNotFit(
-        f"{planned.name} was planned with {size(plan.need.total_bytes)} of "
-        f"{size(plan.machine.memory_free_bytes)}, and the system gave less.",
-        hint=f"Ways to fit: {'; '.join(ways_to_take_less(planned.bundle, plan))}.",
-    )
+    with within_memory(planned), screen.step("Prepared the weights") as progress:
+        return load_runtime(planned.bundle, options, progress, screen.note)
 
 
 def after(machine: Machine, plan: Plan) -> Machine:

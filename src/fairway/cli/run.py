@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fairway.cli.adapters import adapted
+from fairway.cli.memory_end import within_memory
 from fairway.cli.options import HELP, engine_options, engine_settings, json_option
 from fairway.cli.prepare import load, plan_model
 from fairway.cli.screen import screen_for
@@ -56,7 +57,7 @@ def run(model: str | None, prompt: str | None, verbose: bool, as_json: bool, **f
         raise UsageError("--json needs a prompt.", hint='fairway run builtin "Tell me a story." --json')
     screen = screen_for(as_json, quiet=not verbose)
     planned = plan_model(model, engine_settings(flags), screen)
-    with closing(load(planned, screen)) as base:
+    with within_memory(planned), closing(load(planned, screen)) as base:
         runtime = base if flags["lora"] is None else adapted(base, flags["lora"], screen)
         raw = flags["raw"] or not runtime.info.has_chat_template
         if raw and not flags["raw"]:

@@ -12,6 +12,7 @@ import click
 
 from fairway.cli.adapters import load_loras, lora_option, parse_loras
 from fairway.cli.addresses import Addresses
+from fairway.cli.memory_end import within_memory
 from fairway.cli.options import (
     HELP,
     adapter_options,
@@ -52,22 +53,25 @@ def serve(models: tuple[str, ...], loras: tuple[str, ...], as_json: bool, **flag
     import_server_early()
     planned = plan_all(models, engine_settings(flags), screen)
     adapters = parse_loras(loras, [each.name for each in planned])
-    with ExitStack() as stack:
+    with within_memory(planned[-1]), ExitStack() as stack:
         runtimes = {}
         for each in planned:
             runtimes[each.name] = load(each, screen)
             stack.callback(runtimes[each.name].close)
-        _remember(planned)
         load_loras(adapters, runtimes, screen)
-        run_server(runtimes, settings, lambda address: _announce(address, runtimes, settings, as_json))
+        run_server(
+            runtimes, settings, lambda address: _announce(address, planned, runtimes, settings, as_json)
+        )
+        if len(planned) == 1:
+            remember_end("serve", planned[0], runtimes[planned[0].name])
 
 
-def _remember(planned: Sequence[Planned]) -> None:
-    """For `fairway plan --history`: what a process with one model holds."""
+def remember_end(command: str, planned: Planned, runtime: Runtime) -> None:
+    """For `fairway plan --history`: what a process with one model holds when it has served."""
     from fairway.map.compare import remember_memory
 
-    if len(planned) == 1:
-        remember_memory("serve", planned[0].name, planned[0].plan)
+    stats = runtime.stats()
+    remember_memory(command, planned.name, planned.plan, stats.kv_blocks_used + stats.kv_blocks_cached)
 
 
 def plan_all(models: Sequence[str], settings: PlanSettings, screen: Screen) -> list[Planned]:
@@ -120,14 +124,23 @@ def run_server(runtimes: Mapping[str, Runtime], settings: ServerSettings, on_rea
 
 
 def _announce(
-    address: Address, runtimes: Mapping[str, Runtime], settings: ServerSettings, as_json: bool
+    address: Address,
+    planned: Sequence[Planned],
+    runtimes: Mapping[str, Runtime],
+    settings: ServerSettings,
+    as_json: bool,
 ) -> None:
     served = [
         Addresses(address.url, name, runtime.info.has_chat_template, settings.has_keys)
         for name, runtime in runtimes.items()
     ]
     if as_json:
-        rows = [{"model": each.model, **each.to_dict()} for each in served]
+        rows = [
+            {"model": each.model, **each.to_dict(), "plan": one.plan.to_dict()}
+            for each, one in zip(served, planned, strict=True)
+        ]
         click.echo(json.dumps({"url": address.url, "models": rows}))
         return
+    for one in planned:
+        click.echo(f"{one.name}: {one.plan.in_a_line()}")
     click.echo(f"Serving {', '.join(runtimes)} at {click.style(address.url, bold=True)} (Ctrl-C stops it)")

@@ -12,6 +12,7 @@ import click
 from fairway.cli.adapters import load_loras, lora_option, parse_loras
 from fairway.cli.addresses import Addresses
 from fairway.cli.first_answer import FirstAnswer, check
+from fairway.cli.memory_end import within_memory
 from fairway.cli.options import (
     HELP,
     adapter_options,
@@ -23,7 +24,7 @@ from fairway.cli.options import (
 )
 from fairway.cli.prepare import Planned, load, plan_model
 from fairway.cli.screen import Screen, screen_for
-from fairway.cli.serve import check_address, import_server_early, run_server
+from fairway.cli.serve import check_address, import_server_early, remember_end, run_server
 
 if TYPE_CHECKING:
     from fairway.runtimes.protocol import Runtime
@@ -55,8 +56,6 @@ def up(
     MODEL is a folder, a .gguf or .safetensors file, a hub id (org/name, org/name:Q4_K_M), or nothing
     for the built-in model.
     """
-    from fairway.map.compare import remember_memory
-
     screen = screen_for(as_json)
     settings = server_settings(flags)
     engine = engine_settings(flags)
@@ -67,17 +66,17 @@ def up(
     adapters = parse_loras(loras, [planned.name])
     if not as_json:
         _print(planned.plan.lines())
-    with closing(load(planned, screen)) as runtime:
-        remember_memory("up", planned.name, planned.plan)
+    with within_memory(planned), closing(load(planned, screen)) as runtime:
         load_loras(adapters, {planned.name: runtime}, screen)
         answer = _check(runtime, screen, as_json)
-        _remember(planned, answer)
+        _remember_speed(planned, answer)
         report = Report(planned, answer, as_json)
         if no_serve:
             report.end()
         else:
             served = {planned.name: runtime}
             run_server(served, settings, lambda address: report.ready(address, runtime, settings))
+        remember_end("up", planned, runtime)
 
 
 def _check(runtime: Runtime, screen: Screen, as_json: bool) -> FirstAnswer:
@@ -88,15 +87,14 @@ def _check(runtime: Runtime, screen: Screen, as_json: bool) -> FirstAnswer:
         return check(runtime)
 
 
-def _remember(planned: Planned, answer: FirstAnswer) -> None:
+def _remember_speed(planned: Planned, answer: FirstAnswer) -> None:
     """For `fairway plan --history`; an answer of a few tokens says nothing of speed."""
-    from fairway.map.compare import remember_speed
+    from fairway.map.compare import remember_answer
     from fairway.map.speed import Load
 
     if answer.num_tokens >= ENOUGH_TOKENS:
-        measured = {"decode_tokens_per_s": answer.tokens_per_s}
         load = Load(answer.num_prompt_tokens, answer.num_tokens)
-        remember_speed("up", planned.name, planned.bundle, planned.plan, load, measured)
+        remember_answer("up", planned.name, planned.bundle, planned.plan, load, answer.tokens_per_s)
 
 
 class Report:

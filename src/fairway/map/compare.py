@@ -21,6 +21,9 @@ from fairway.map.speed import Attention, Estimator, Load, Silicon, Speed
 from fairway.models.families import read_config
 
 NATIVE = "native"
+ANSWER = "answer_tokens_per_s"
+HANDED_OVER_S = 2.5e-4
+"""From the engine's thread to a reader, as text: measured with the built-in model on a quiet machine."""
 
 
 def foretold(bundle: Bundle, plan: Plan, load: Load, silicon: Silicon) -> Speed:
@@ -52,11 +55,24 @@ def remember_speed(
     note(_subject(command, name, plan, load.users), predicted, measured)
 
 
-def remember_memory(command: str, name: str, plan: Plan) -> None:
-    """What this process holds once a model is loaded and has computed nothing yet."""
+def remember_answer(
+    command: str, name: str, bundle: Bundle, plan: Plan, load: Load, tokens_per_s: float
+) -> None:
+    """Of one answer as its reader sees it: every token is also handed over and made text."""
+    known = known_limits(plan.machine)
+    if known is None or not _is_usual(plan):
+        return
+    speed = foretold(bundle, plan, load, known.silicon())
+    predicted = 1 / (1 / speed.decode_tokens_per_s + HANDED_OVER_S)
+    note(_subject(command, name, plan, 1), {ANSWER: predicted}, {ANSWER: tokens_per_s})
+
+
+def remember_memory(command: str, name: str, plan: Plan, blocks_held: int) -> None:
+    """What this process holds, beside what is planned for as much of the cache as was filled."""
     resident = psutil.Process().memory_info().rss
-    predicted = plan.need.weight_bytes + plan.need.overhead_bytes
-    note(_subject(command, name, plan, 1), {"started_bytes": predicted}, {"started_bytes": resident})
+    filled = plan.need.kv_bytes * blocks_held // max(1, plan.num_blocks)
+    predicted = plan.need.weight_bytes + plan.need.overhead_bytes + filled
+    note(_subject(command, name, plan, 1), {"memory_bytes": predicted}, {"memory_bytes": resident})
 
 
 def _is_usual(plan: Plan) -> bool:

@@ -38,7 +38,7 @@ class Comparison:
     engine: str
     weights: str
     what: str
-    """decode_tokens_per_s, prefill_tokens_per_s, memory_bytes, ..."""
+    """decode_tokens_per_s, prefill_tokens_per_s, answer_tokens_per_s, memory_bytes, ..."""
     predicted: float
     measured: float
     batch: int = 1

@@ -130,7 +130,15 @@ class Plan:
         return f"{text}; cache for {self.cache_tokens:,} in {self.kv_type}, {size(self.need.kv_bytes)}"
 
     def _memory(self) -> str:
-        return f"{size(self.need.total_bytes)} needed, {size(self.machine.memory_free_bytes)} free"
+        needed, free = size(self.need.total_bytes), size(self.machine.memory_free_bytes)
+        return f"{needed} needed once the cache is full, {free} free"
+
+    def in_a_line(self) -> str:
+        """For a list of models that are served."""
+        needed = size(self.need.total_bytes)
+        return (
+            f"{self.weight_type} weights, {self.context:,} tokens of context, {needed} once the cache is full"
+        )
 
     def _threads(self) -> str:
         machine = self.machine

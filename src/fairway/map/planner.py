@@ -24,7 +24,7 @@ from fairway.map.estimate import (
     stored_types,
     weight_bytes,
 )
-from fairway.map.plan import BLOCK_SIZE, Plan
+from fairway.map.plan import BLOCK_SIZE, Plan, size
 from fairway.map.probe import Machine
 from fairway.map.settings import PlanSettings
 from fairway.map.speed import Silicon
@@ -39,6 +39,7 @@ USABLE_SHARE = 0.92
 KV_LIMIT_BYTES = 2 << 30
 NUM_WAYS = 3
 """Ways to fit that are named, the cheapest first."""
+RENT = "a rented device (fairway plan --goal cheapest)"
 CONTEXT_STEP = 1024
 SMALLEST_CONTEXT = 2048
 # What a stream reads per second at least on current memory, and what reads pleasantly.
@@ -171,15 +172,12 @@ class Planner:
 
     def does_not_fit(self, weight_type: str, kv_type: CacheType, context: int) -> DoesNotFit:
         needed = self.need(weight_type, kv_type, context).total_bytes
-        ways = list(self.ways_to_fit(weight_type, kv_type, context))[:NUM_WAYS]
-        larger = f"a machine with {max(needed, 1) / USABLE_SHARE / 1e9:.1f} GB free"
-        hint = f"No setting makes it fit; {larger} would, or a smaller model."
-        if ways:
-            hint = f"Ways to fit: {'; '.join([*ways, larger, 'a smaller model'][:NUM_WAYS])}."
+        larger = f"a machine with {size(needed / USABLE_SHARE)} free"
+        ways = [*self.ways_to_fit(weight_type, kv_type, context), larger, "a smaller model", RENT]
         return DoesNotFit(
-            f"{self.bundle.name} needs {needed / 1e9:.1f} GB of memory ({weight_type} weights, context "
-            f"{context:,}) and {self.usable_bytes() / 1e9:.1f} GB are usable.",
-            hint=hint,
+            f"{self.bundle.name} needs {size(needed)} of memory ({weight_type} weights, context {context:,}) "
+            f"and {size(self.usable_bytes())} are usable.",
+            hint=f"Ways to fit: {'; '.join(ways[:NUM_WAYS])}.",
         )
 
     def ways_to_fit(self, weight_type: str, kv_type: CacheType, context: int) -> Iterator[str]:

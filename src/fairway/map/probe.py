@@ -17,6 +17,9 @@ from typing import Any
 from fairway.map.cgroup import CgroupLimits, read_limits
 from fairway.map.cpu import read_processor
 
+UNTOUCHED_BYTES = 128 << 20
+"""Address space that libraries and threads (their stacks, their heaps) take beside memory."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -77,13 +80,17 @@ def within(
         said.append(f"the container's quota is {cgroup.num_cores:g} cores")
         machine = replace(machine, num_cores=max(1, int(cgroup.num_cores)))
     if cgroup.memory_bytes is not None and cgroup.memory_bytes < machine.memory_total_bytes:
-        said.append(f"the container's memory limit is {cgroup.memory_bytes / 1e9:.1f} GB")
+        said.append(f"the container's memory limit is {_size(cgroup.memory_bytes)}")
         free = min(machine.memory_free_bytes, _known(cgroup.memory_free_bytes, cgroup.memory_bytes))
         machine = replace(machine, memory_total_bytes=cgroup.memory_bytes, memory_free_bytes=free)
     if address_space_bytes is not None and address_space_bytes < machine.memory_free_bytes:
-        said.append(f"ulimit -v leaves {address_space_bytes / 1e9:.1f} GB")
+        said.append(f"ulimit -v leaves {_size(address_space_bytes)}")
         machine = replace(machine, memory_free_bytes=address_space_bytes)
     return replace(machine, limits=tuple(said))
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
 
 
 def _known(value: int | None, otherwise: int) -> int:
@@ -104,4 +111,6 @@ def address_space_left() -> int | None:
     from psutil import Process
 
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return None if soft == resource.RLIM_INFINITY else max(0, soft - Process().memory_info().vms)
+    if soft == resource.RLIM_INFINITY:
+        return None
+    return max(0, soft - Process().memory_info().vms - UNTOUCHED_BYTES)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 
 from fairway.errors import DoesNotFit
 from fairway.formats.bundle import Bundle
@@ -158,7 +159,7 @@ class Finder:
         return self.catalogue.quantisations[choice.quantisation].bits_per_weight
 
     def _up(self, planned: Plan) -> str:
-        words = ["fairway up", str(self.bundle.path), f"--weights {planned.weight_type}"]
+        words = ["fairway up", quote(str(self.bundle.path)), f"--weights {planned.weight_type}"]
         words.append(f"--context {planned.context}")
         if self.question.settings.kv != "auto":
             words.append(f"--kv {planned.kv_type}")
@@ -199,9 +200,11 @@ class Finder:
         context: int, count: int, kv_type: CacheType, need: Need,
     ) -> Route:  # fmt: skip
         commands, model = self._commands(hops, choice)
+        path = Path(model)
         serve = engine.serve.format(
-            model=model, context=context, users=self.question.users, devices=count, weights=choice.name
-        )
+            model=model if engine.is_library else quote(model), folder=quote(str(path.parent)),
+            name=quote(path.name), context=context, users=self.question.users, devices=count,
+        )  # fmt: skip
         # A file that was rounded before becomes no more exact.
         exact = min(bits, self._native_bits(STORED)) if self._is_quantised else bits
         route = self._route(engine, device, count, hops, choice.name, exact, kv_type, context)
@@ -259,7 +262,9 @@ class Finder:
             stem = Path(source).stem if Path(source).is_file() else Path(source).name
             out = f"{stem}-{kind}{'.gguf' if hop.writes == 'gguf' else f'-{hop.writes}'}"
             type_flag = f" --type {kind.upper()}"
-            commands.append(f"fairway convert {source} --to {hop.writes}{type_flag} --out {out}")
+            commands.append(
+                f"fairway convert {quote(source)} --to {hop.writes}{type_flag} --out {quote(out)}"
+            )
             source = out
         return commands, source
 

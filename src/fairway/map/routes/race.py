@@ -1,12 +1,13 @@
 """Two or three of the best routes, measured on this machine with the same small workload.
 
-Our own engine runs here; llama.cpp runs where llama-bench is installed and the file is there or made. What
-cannot be raced says so. The rule: what was measured is noted, and the next plan starts from it.
+Our own engine runs here; llama.cpp runs where llama-bench is installed and the file is there. Every other
+route says why it was not raced. The rule: what was measured is noted, and the next plan starts from it.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fairway.errors import FairwayError
+from fairway.errors import FairwayError, ToolFailed
 from fairway.map.history import Corrections, Subject, note
 from fairway.map.measure import Prompts, Workload, measure_engine
 from fairway.map.plan import rate
@@ -101,11 +102,9 @@ def _lap(route: Route, finder: Finder) -> Lap:
         elif route.engine.startswith("llama-cpp"):
             measured = _llama(route, work)
         else:
-            return Lap(route, {}, {}, f"{route.tool} is not driven from here: run the printed command")
+            return Lap(route, {}, {}, "not raced: Fairway times no server but its own; --run starts it")
     except FairwayError as error:
         return Lap(route, {}, {}, error.message)
-    if not measured:
-        return Lap(route, {}, {}, f"{route.tool}'s tools or file are not here")
     predicted = _foretold(route, finder, work)
     subject = Subject("plan --measure", probe(), finder.bundle.name, route.engine, route.weights, work.batch)
     note(subject, predicted, measured)
@@ -122,18 +121,22 @@ def _native(route: Route, finder: Finder, work: Workload) -> dict[str, float]:
 
 
 def _llama(route: Route, work: Workload) -> dict[str, float]:
-    """llama-bench measures one sequence; a crowd is not compared with it."""
+    """llama-bench measures one sequence; a crowd is not compared with it. Raises `ToolFailed`."""
     program = shutil.which("llama-bench")
-    words = route.commands[-1].split()
+    words = shlex.split(route.commands[-1])
     model = Path(words[words.index("-m") + 1])
-    if program is None or not model.is_file() or work.batch > 1:
-        return {}
+    if program is None:
+        raise ToolFailed("not raced: llama-bench is not installed")
+    if work.batch > 1:
+        raise ToolFailed("not raced: llama-bench times one person, not several")
+    if not model.is_file():
+        raise ToolFailed(f"not raced: {model} is not there; {route.commands[0]} makes it")
     command = [program, "-m", str(model), "-p", str(work.prompt), "-n", str(work.generate), "-o", "json"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=BENCH_TIMEOUT_S, check=True)
         rows = json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return {}
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise ToolFailed(f"not raced: llama-bench failed ({error})") from error
     rates = {"n_prompt": "prefill_tokens_per_s", "n_gen": "decode_tokens_per_s"}
     return {name: float(row["avg_ts"]) for row in rows for key, name in rates.items() if row.get(key)}
 
