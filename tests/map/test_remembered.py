@@ -113,7 +113,7 @@ def test_one_or_two_measurements_do_not_narrow_the_band(tmp_path):
 
 
 def test_what_a_command_saw_is_compared_with_its_plan(tmp_path, monkeypatch):
-    from fairway.map.compare import remember_answer, remember_memory, remember_speed
+    from fairway.map.compare import HUGE_PAGE_BYTES, remember_answer, remember_memory, remember_speed
     from fairway.map.planner import plan
     from fairway.map.probe import probe
     from fairway.map.settings import PlanSettings
@@ -126,10 +126,12 @@ def test_what_a_command_saw_is_compared_with_its_plan(tmp_path, monkeypatch):
     remember_speed("bench", "a model", bundle, planned, Load(), {"decode_tokens_per_s": 50.0})
     assert comparisons() == []
     write_state(state_folder() / FILE_NAME, {fingerprint(machine): LIMITS.to_dict()})
-    remember_memory("serve", "a model", planned, blocks_held=0)
-    remember_memory("serve", "a model", planned, blocks_held=planned.num_blocks)
-    empty, full = comparisons()
-    assert full.predicted - empty.predicted == planned.need.kv_bytes and full.what == "memory_bytes"
+    remember_memory("serve", "a model", bundle, planned, blocks_held=0)
+    remember_memory("serve", "a model", bundle, planned, blocks_held=1)
+    remember_memory("serve", "a model", bundle, planned, blocks_held=planned.num_blocks)
+    empty, begun, full = (each.predicted for each in comparisons())
+    assert full - empty == planned.need.kv_bytes
+    assert begun - empty == 2 * 24 * HUGE_PAGE_BYTES, "keys and values of 24 layers"
     if why_reference() is None:
         remember_speed("bench", "a model", bundle, planned, Load(), {"decode_tokens_per_s": 50.0})
         remember_answer("up", "a model", bundle, planned, Load(), 40.0)

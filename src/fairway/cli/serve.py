@@ -71,7 +71,8 @@ def remember_end(command: str, planned: Planned, runtime: Runtime) -> None:
     from fairway.map.compare import remember_memory
 
     stats = runtime.stats()
-    remember_memory(command, planned.name, planned.plan, stats.kv_blocks_used + stats.kv_blocks_cached)
+    held = stats.kv_blocks_used + stats.kv_blocks_cached
+    remember_memory(command, planned.name, planned.bundle, planned.plan, held)
 
 
 def plan_all(models: Sequence[str], settings: PlanSettings, screen: Screen) -> list[Planned]:

@@ -22,6 +22,7 @@ from fairway.models.families import read_config
 
 NATIVE = "native"
 ANSWER = "answer_tokens_per_s"
+HUGE_PAGE_BYTES = 2 << 20
 HANDED_OVER_S = 2.5e-4
 """From the engine's thread to a reader, as text: measured with the built-in model on a quiet machine."""
 
@@ -67,12 +68,18 @@ def remember_answer(
     note(_subject(command, name, plan, 1), {ANSWER: predicted}, {ANSWER: tokens_per_s})
 
 
-def remember_memory(command: str, name: str, plan: Plan, blocks_held: int) -> None:
+def remember_memory(command: str, name: str, bundle: Bundle, plan: Plan, blocks_held: int) -> None:
     """What this process holds, beside what is planned for as much of the cache as was filled."""
     resident = psutil.Process().memory_info().rss
-    filled = plan.need.kv_bytes * blocks_held // max(1, plan.num_blocks)
-    predicted = plan.need.weight_bytes + plan.need.overhead_bytes + filled
+    layers = read_config(bundle.config, bundle.config_name).num_layers
+    predicted = plan.need.total_bytes - plan.need.kv_bytes + _filled_bytes(plan, layers, blocks_held)
     note(_subject(command, name, plan, 1), {"memory_bytes": predicted}, {"memory_bytes": resident})
+
+
+def _filled_bytes(plan: Plan, layers: int, blocks_held: int) -> int:
+    """Keys and values of each layer are a region of their own, which the system fills by huge pages."""
+    share = plan.need.kv_bytes * blocks_held // max(1, plan.num_blocks)
+    return min(plan.need.kv_bytes, max(share, 2 * layers * HUGE_PAGE_BYTES)) if blocks_held else 0
 
 
 def _is_usual(plan: Plan) -> bool:
