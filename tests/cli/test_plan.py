@@ -76,6 +76,7 @@ def test_training(capsys):
         (["--goal", "train", "--users", "3"], "contradict each other"),
         (["--budget", "cheap"], "is no budget"),
         (["--goal", "train", "--weights", "int4"], "--weights is about serving"),
+        (["--goal", "train", "--no-enable-prefix-caching"], "--enable-prefix-caching is about serving"),
         (["--goal", "train", "--measure"], "--measure is about serving"),
         (["--goal", "train", "--run"], "--run is about serving"),
         (["--run", "--json"], "contradict each other"),
@@ -153,7 +154,8 @@ def test_history(capsys):
 
 
 @pytest.mark.skipif(why_reference() is not None, reason="the reference is not raced")
-def test_a_race_is_noted_and_plans_again(capsys):
+def test_a_race_is_noted_and_plans_again(capsys, monkeypatch):
+    monkeypatch.setattr("fairway.map.routes.race.taken_by_others", lambda: 0.0)
     code, out, _ = run(capsys, "plan", "--measure", "--json")
     data = json.loads(out)
     raced = [lap for lap in data["measured"] if lap["measured"]]
@@ -161,6 +163,14 @@ def test_a_race_is_noted_and_plans_again(capsys):
     assert all(lap["measured"]["decode_tokens_per_s"] > 0 for lap in raced)
     assert all(lap["why_not"] for lap in data["measured"] if not lap["measured"])
     assert len(json.loads(run(capsys, "plan", "--history", "--json")[1])) >= 2 * len(raced)
+
+
+@pytest.mark.skipif(why_reference() is not None, reason="the reference is not raced")
+def test_a_race_on_a_busy_machine_is_not_remembered(capsys, monkeypatch):
+    monkeypatch.setattr("fairway.map.routes.race.taken_by_others", lambda: 0.7)
+    code, out, _ = run(capsys, "plan", "--measure")
+    assert code == 0 and "Others used 70% of the processor" in out
+    assert "Nothing was predicted" in run(capsys, "plan", "--history")[1]
 
 
 def test_the_way_is_gone_command_by_command(capsys, tmp_path):

@@ -87,7 +87,10 @@ def plan(model: str | None, as_json: bool, **flags: Any) -> None:  # noqa: ANN40
 
 def check_wishes(model: str | None, as_json: bool, flags: Mapping[str, Any]) -> None:
     """Raises `UsageError` for flags that contradict each other; none is ignored in silence."""
-    given = {name for name, value in flags.items() if value not in (None, False, ())}
+    given = {
+        name for name, value in flags.items() if value is not None and value is not False and value != ()
+    }
+    given |= {name for name in ENGINE_FLAGS if flags[name] is not None}
     if flags["history"] and (model is not None or given - {"history"}):
         raise UsageError("--history is asked alone.", hint="fairway plan --history, with or without --json.")
     if flags["goal"] == "train":

@@ -50,6 +50,9 @@ def print_race(laps: Sequence[Lap]) -> None:
     click.echo("Raced on this machine:")
     for lap in laps:
         click.echo(f"  {lap.text()}")
+    if not all(lap.is_quiet for lap in laps):
+        busiest = max(lap.others for lap in laps)
+        click.echo(f"  Others used {busiest:.0%} of the processor: this plan counts it, later ones do not.")
     click.echo()
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 from fairway import __version__
 from fairway.kernels.select import choose_isa, why_reference
 from fairway.map.gpus import Gpu
-from fairway.map.known_limits import KnownLimits
+from fairway.map.known_limits import LITTLE_NOISE, KnownLimits
 from fairway.map.plan import size
 from fairway.map.probe import Machine
 from fairway.map.state import state_folder
@@ -26,7 +26,6 @@ State: TypeAlias = Literal["ok", "note", "wrong"]
 PACKAGE = "fairway"
 LITTLE_MEMORY = 1 << 30
 LITTLE_DISK = 5 << 30
-LITTLE_NOISE = 0.2
 EXTRA = re.compile(r"extra\s*==\s*['\"]([\w-]+)['\"]")
 REQUIREMENT = re.compile(r"^[A-Za-z0-9._-]+")
 

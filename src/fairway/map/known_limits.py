@@ -26,6 +26,8 @@ NEAR_TOTAL = 16 << 30
 """Read at each of these sizes, a fifth of a second."""
 FILE_NAME = "limits.json"
 LISTEN_S = 0.2
+LITTLE_NOISE = 0.2
+"""Share of the processor that others may take before a measurement says little."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,17 @@ def known_limits(machine: Machine, folder: Path | None = None) -> KnownLimits | 
 
 def measure_and_keep(machine: Machine, folder: Path | None = None) -> KnownLimits:
     """Raises `UnsupportedError` where no native kernels run."""
-    others = psutil.cpu_percent(interval=LISTEN_S) / 100
+    others = taken_by_others()
     limits = measure_limits(passes=QUICK_PASSES)
     known = KnownLimits(limits, _near(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), others)
     path = (folder or state_folder()) / FILE_NAME
     write_state(path, read_state(path) | {fingerprint(machine): known.to_dict()})
     return known
+
+
+def taken_by_others() -> float:
+    """Share of the processor that is busy while this program waits."""
+    return psutil.cpu_percent(interval=LISTEN_S) / 100
 
 
 def limits_of(machine: Machine, folder: Path | None = None) -> KnownLimits | None:

@@ -17,6 +17,13 @@ def test_lora_comes_first_and_all_weights_cost_more():
     assert ways.best.command.startswith("fairway tune ") and "--lora" in ways.best.serve
 
 
+def test_qlora_is_the_way_where_nothing_else_fits():
+    small = MACHINE.__class__(**{**MACHINE.__dict__, "memory_free_bytes": 16 * GB})
+    ways = plan_tuning(finder("train", LLAMA_8B), devices("this", machine=small))
+    assert ways.best.method == "qlora" and not ways.others
+    assert "--method qlora" in ways.best.command and ways.best.name.startswith("QLoRA")
+
+
 def test_the_speed_is_near_what_peft_was_measured_at():
     """137-156 tokens/s for 0.5 B with LoRA in bfloat16 on such a machine."""
     best = plan_tuning(finder("train"), devices("this")).best

@@ -1,7 +1,8 @@
 """Two or three of the best routes, measured on this machine with the same small workload.
 
 Our own engine runs here; llama.cpp runs where llama-bench is installed and the file is there. Every other
-route says why it was not raced. The rule: what was measured is noted, and the next plan starts from it.
+route says why it was not raced. The rule: what was measured is noted and the next plan starts from it, unless
+others kept the machine busy: that says nothing of the next time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fairway.errors import FairwayError, ToolFailed
 from fairway.map.history import Corrections, Subject, note
+from fairway.map.known_limits import LITTLE_NOISE, taken_by_others
 from fairway.map.measure import Prompts, Workload, measure_engine
 from fairway.map.plan import rate
 from fairway.map.probe import probe
@@ -49,6 +51,12 @@ class Lap:
     predicted: Mapping[str, float]
     """Of the race's own workload."""
     why_not: str = ""
+    others: float = 0.0
+    """Share of the processor that other programs took just before."""
+
+    @property
+    def is_quiet(self) -> bool:
+        return self.others < LITTLE_NOISE
 
     def text(self) -> str:
         if not self.measured:
@@ -64,6 +72,7 @@ class Lap:
             "predicted": dict(self.predicted),
             "measured": dict(self.measured),
             "why_not": self.why_not,
+            "others": round(self.others, 2),
         }
 
 
@@ -96,6 +105,7 @@ def race(answer: Answer, finder: Finder, steps: Steps) -> list[Lap]:
 def _lap(route: Route, finder: Finder) -> Lap:
     load = finder.question.load(route.context)
     work = Workload(load.prompt, min(load.answer, 32), min(load.users, 8))
+    others = taken_by_others()
     try:
         if route.engine == NATIVE:
             measured = _native(route, finder, work)
@@ -107,8 +117,10 @@ def _lap(route: Route, finder: Finder) -> Lap:
         return Lap(route, {}, {}, error.message)
     predicted = _foretold(route, finder, work)
     subject = Subject("plan --measure", probe(), finder.bundle.name, route.engine, route.weights, work.batch)
-    note(subject, predicted, measured)
-    return Lap(route, measured, predicted)
+    lap = Lap(route, measured, predicted, others=others)
+    if lap.is_quiet:
+        note(subject, predicted, measured)
+    return lap
 
 
 def _native(route: Route, finder: Finder, work: Workload) -> dict[str, float]:

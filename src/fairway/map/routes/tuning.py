@@ -18,18 +18,28 @@ from fairway.map.routes.devices import Device, rentable
 from fairway.map.routes.lanes import format_of
 from fairway.map.routes.question import HOURS_PER_MONTH
 
-Method = Literal["lora", "full"]
-# Of one parameter: weights; and for all weights gradients and AdamW's two moments, in float32.
-BYTES = {("lora", True): 2, ("lora", False): 4, ("full", False): 16}
+Method = Literal["lora", "qlora", "full"]
+# Of one parameter: weights; and for all weights gradients and AdamW's two moments, in float32. QLoRA: four bits,
+# their scales, and embedding and head in 16.
+BYTES: dict[tuple[Method, bool], float] = {
+    ("lora", True): 2,
+    ("lora", False): 4,
+    ("full", False): 16,
+    ("qlora", True): 0.75,
+}
+NAMES: dict[Method, str] = {"lora": "LoRA", "qlora": "QLoRA", "full": "all weights"}
+RANKS: dict[Method, int] = {"lora": 0, "full": 1, "qlora": 2}
+"""Which comes first where it fits: QLoRA is for what fits no other way."""
 LORA_SHARE = 0.02
 """Of the parameters, with rank 16 on every linear layer; each takes 16 bytes."""
-PASSES = {"lora": 4, "full": 6}
-"""Operations per parameter and token: forward, and backward with or without the weights' gradients."""
+PASSES = {"lora": 4, "full": 6, "qlora": 6}
+"""Operations per parameter and token: forward, and backward with or without the weights' gradients; QLoRA
+computes its layers twice."""
 SHARE = 0.45
 """Of the bfloat16 limit: transformers and PEFT trained 0.5 B at 145 tokens/s beside 1.0 TFLOPS."""
 ERROR = 0.5
 LIBRARY_BYTES = 1_300_000_000
-ACTIVATION_BYTES_PER_PARAMETER = 1.5
+ACTIVATION_BYTES_PER_PARAMETER = {"lora": 1.5, "full": 1.5, "qlora": 0.4}
 TOKENS = 1_000_000
 
 
@@ -47,7 +57,7 @@ class Tuning:
 
     @property
     def name(self) -> str:
-        return f"{'LoRA' if self.method == 'lora' else 'all weights'}{' in bf16' if self.bf16 else ''}"
+        return f"{NAMES[self.method]}{' in bf16' if self.bf16 else ''}"
 
     @property
     def fits(self) -> bool:
@@ -117,24 +127,24 @@ def plan_tuning(finder: Finder, devices: Sequence[Device]) -> Tunings:
     fitting = [each for each in found if each.fits]
     if not fitting:
         raise _does_not_fit(finder, found)
-    best, *others = sorted(fitting, key=lambda each: (each.method == "full", not each.bf16))
+    best, *others = sorted(fitting, key=lambda each: (RANKS[each.method], not each.bf16))
     return Tunings(finder.bundle.name, format_of(finder.bundle, finder.catalogue), best, tuple(others[:2]))
 
 
-def _tuning(finder: Finder, device: Device, method: str, bf16: bool) -> Tuning:
+def _tuning(finder: Finder, device: Device, method: Method, bf16: bool) -> Tuning:
     parameters = num_parameters(finder.bundle)
-    trained = round(LORA_SHARE * parameters) * 16 if method == "lora" else 0
-    activations = round(ACTIVATION_BYTES_PER_PARAMETER * parameters)
-    need = parameters * BYTES[method, bf16] + trained + activations + LIBRARY_BYTES
+    trained = 0 if method == "full" else round(LORA_SHARE * parameters) * 16
+    activations = round(ACTIVATION_BYTES_PER_PARAMETER[method] * parameters)
+    need = round(parameters * BYTES[method, bf16]) + trained + activations + LIBRARY_BYTES
     speed = None
     if device.silicon is not None:
         ops = device.silicon.bf16_ops_per_s if bf16 else device.silicon.f32_ops_per_s
         speed = SHARE * ops / (PASSES[method] * parameters)
     path = finder.bundle.path
     flags = f"--method {method}{' --bf16' if bf16 else ''}"
-    serve = f"fairway up {path} --lora mine=FOLDER" if method == "lora" else "fairway up FOLDER"
+    serve = "fairway up FOLDER" if method == "full" else f"fairway up {path} --lora mine=FOLDER/adapter"
     command = f"fairway tune {path} DATA --out FOLDER {flags}"
-    return Tuning("lora" if method == "lora" else "full", bf16, device, need, speed, command, serve)
+    return Tuning(method, bf16, device, need, speed, command, serve)
 
 
 def _speed(tuning: Tuning) -> str:
@@ -142,7 +152,9 @@ def _speed(tuning: Tuning) -> str:
         return "not known here"
     cost = "" if tuning.dollars is None else f", ${tuning.dollars:.2f}"
     speed = f"{tuning.tokens_per_s:,.0f} tokens/s ±{ERROR:.0%}"
-    return f"{speed}: {tuning.hours:.1f} h{cost} for a million tokens"
+    hours = tuning.hours
+    time = f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.0f} min"
+    return f"{speed}: {time}{cost} for a million tokens"
 
 
 def _words(tuning: Tuning) -> str:
