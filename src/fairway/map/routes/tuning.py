@@ -19,8 +19,8 @@ from fairway.map.routes.lanes import format_of
 from fairway.map.routes.question import HOURS_PER_MONTH
 
 Method = Literal["lora", "qlora", "full"]
-# Of one parameter: weights; and for all weights gradients and AdamW's two moments, in float32. QLoRA: four bits,
-# their scales, and embedding and head in 16.
+# Of one parameter: weights; and for all weights gradients and AdamW's two moments, in float32.
+# QLoRA: four bits, their scales, and embedding and head in 16.
 BYTES: dict[tuple[Method, bool], float] = {
     ("lora", True): 2,
     ("lora", False): 4,
