@@ -18,6 +18,7 @@ from fairway.errors import UsageError
 sys.path.append(str(Path(__file__).parents[1] / "runtimes"))
 from adapter_models import LORA, saved_model
 
+PREFIX = Path(__file__).parents[1] / "runtimes" / "data" / "prefixes" / "prefix"
 FAIRWAY = [sys.executable, "-m", "fairway.cli.main"]
 
 
@@ -42,8 +43,12 @@ def test_served_from_the_start_then_listed_loaded_and_unloaded(tmp_path) -> None
     model = saved_model(tmp_path)
     shutil.copytree(LORA / "patterns", tmp_path / "loras" / "clerk")
     flags = ["--lora", f"poet={LORA / 'plain'}", "--lora-folder", str(tmp_path / "loras")]
+    shutil.copytree(PREFIX, tmp_path / "loras" / "before")
     with serving(f"it={model}", *flags) as url:
         assert lora("list", "--url", url).stdout == "poet  on it, rank 4\n"
+        assert lora("load", "before", "before", "--url", url).returncode == 0
+        assert lora("list", "--url", url).stdout.splitlines()[1] == "before  on it, 6 virtual tokens"
+        assert lora("unload", "before", "--url", url).returncode == 0
         done = lora("load", "clerk", "clerk", "--url", url)
         assert (done.returncode, done.stdout) == (0, "Success: LoRA adapter 'clerk' added successfully.\n")
         rows = json.loads(lora("list", "--json", "--url", url).stdout)

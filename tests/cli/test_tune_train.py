@@ -128,18 +128,19 @@ def test_an_adapter_beside_4_bits_is_recalled_beside_the_model_itself(data, tmp_
 
 
 @needs_torch
-def test_a_prefix_learns_and_is_neither_served_nor_merged(data, tmp_path, capsys):
+def test_a_prefix_is_served_as_it_was_trained_and_not_merged(data, tmp_path, capsys):
+    """The gate's loss is the engine's own: over the kernels' cache it is the trainer's."""
     out = tmp_path / "run"
     flags = ("--method", "prefix", "--num-virtual-tokens", "8", "--num-train-epochs", "20")
-    assert tune(data, out, *flags, "--validation", str(data)) == 0
+    assert tune(data, out, *flags, "--validation", str(data), "--require", "stops>=0") == 0
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
     assert lines[-1]["held_out_loss"] < 0.9 * lines[0]["held_out_loss"]
-    capsys.readouterr()
-    adapter = str(out / "adapter")
-    for command in (["serve", "builtin", "--lora", f"it={adapter}", "--port", "0"],
-                    ["convert", "builtin", "--to", "safetensors", "--adapter", adapter]):  # fmt: skip
-        assert run(command) == 4
-        assert "is a prefix" in capsys.readouterr().err
+    base, served = json.loads((out / "gate.json").read_text("utf-8"))["stages"]
+    assert served["loss"] == pytest.approx(lines[-1]["held_out_loss"], rel=1e-2) != base["loss"]
+    assert "serve it: fairway serve builtin --lora run=" in capsys.readouterr().out
+    command = ["convert", "builtin", "--to", "safetensors", "--adapter", str(out / "adapter")]
+    assert run(command) == 4
+    assert "is a prefix" in capsys.readouterr().err
 
 
 @needs_torch

@@ -47,12 +47,14 @@ def answer(engine: Engine, prompt: Sequence[int], sampling: SamplingParams, **fi
     return drain(engine)[request.id]
 
 
-def alone(prompt: Sequence[int], sampling: SamplingParams, adapter: str = "", **fields) -> list[int]:
+def alone(
+    prompt: Sequence[int], sampling: SamplingParams, adapter: str = "", num_virtual: int = 0, **fields
+) -> list[int]:
     """The tokens of a request that has an engine with plenty of room for itself."""
     engine = engine_with(**{"num_blocks": 300, "max_tokens": 600, "max_outputs": 600, **fields})
     if adapter:
         engine.adapters.load(adapter, NoWeights())
-    engine.add(Request(prompt, sampling, adapter=adapter))
+    engine.add(Request(prompt, sampling, adapter=adapter, num_virtual=num_virtual))
     events = []
     while engine.has_work:
         events += engine.step()

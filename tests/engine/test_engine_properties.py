@@ -17,7 +17,9 @@ from fairway.engine.sampling_params import SamplingParams
 from fairway.errors import ContextExceeded, ModelNotFound
 
 VOCABULARY = 40
-ADAPTERS = ["poet", "clerk"]
+ADAPTERS = ["poet", "clerk", "before"]
+NUM_VIRTUAL = {"before": 7}
+"""Of the one that is a prefix."""
 
 runners = st.fixed_dictionaries(
     {
@@ -71,7 +73,10 @@ class Play:
         prompt, sampling = self.prompt(), self.sampling()
         adapter = self.random.choice(["", "", *ADAPTERS])
         for _ in range(self.random.choice([1, 1, 3])):
-            request = Request(prompt, sampling, id=str(len(self.asked)), adapter=adapter)
+            num_virtual = NUM_VIRTUAL.get(adapter, 0)
+            request = Request(
+                prompt, sampling, id=str(len(self.asked)), adapter=adapter, num_virtual=num_virtual
+            )
             try:
                 self.engine.add(request)
             except ContextExceeded:
@@ -126,7 +131,7 @@ class Play:
             assert stream[-1].finish_reason is not None
             found = [event.token_id for event in stream if event.token_id is not None]
             prompt = request.token_ids[: request.num_prompt]
-            expected = alone(prompt, request.sampling, request.adapter, **limits)
+            expected = alone(prompt, request.sampling, request.adapter, request.num_virtual, **limits)
             if stream[-1].finish_reason == "abort":
                 expected = expected[: len(found)]
             assert found == expected, request_id

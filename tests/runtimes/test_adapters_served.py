@@ -243,7 +243,7 @@ def test_loading_replacing_and_unloading_by_name(runtime, tmp_path) -> None:
     with pytest.raises(RequestError, match="'poet' is loaded already"):
         table.load("poet", LORA / "patterns")
     again = table.load("poet", LORA / "patterns", replace=True)
-    assert table.identity("poet") == again.identity != info.identity
+    assert table.find("poet").identity == again.identity != info.identity
     table.load("twin", LORA / "patterns")
     with pytest.raises(SettingsError, match="2 adapters are loaded, and no more"):
         table.load("third", LORA / "plain")
@@ -251,9 +251,9 @@ def test_loading_replacing_and_unloading_by_name(runtime, tmp_path) -> None:
         with pytest.raises(RequestError, match="1 to 200 printable"):
             table.load(name, LORA / "plain")
     table.unload("poet")
-    assert table.identity("twin") == again.identity
+    assert table.find("twin").identity == again.identity
     with pytest.raises(ModelNotFound, match=r"no adapter 'poet' here\. Loaded: twin"):
         table.unload("poet")
     table.unload("twin")
     with pytest.raises(ModelNotFound, match="No adapter is loaded"):
-        table.identity("twin")
+        table.find("twin")

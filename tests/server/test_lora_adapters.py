@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,8 @@ from serving import serving
 from fairway.formats.lora_gguf import write_gguf_adapter
 from fairway.formats.lora_open import open_adapter
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "runtimes" / "data" / "adapters.json").read_text())
+DATA = Path(__file__).parents[1] / "runtimes" / "data"
+GOLDEN = json.loads((DATA / "adapters.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,7 @@ def folder(tmp_path_factory):
     for name in ("plain", "patterns", "dora", "gpt2"):
         shutil.copytree(LORA / name, made / name)
     config = json.loads((LORA / "base-llama" / "config.json").read_text())
+    shutil.copytree(DATA / "prefixes" / "prefix", made / "prefix")
     write_gguf_adapter(open_adapter(LORA / "plain", config), made / "plain.gguf", config)
     (made / "link").symlink_to(LORA / "plain")
     return made
@@ -120,6 +123,29 @@ def test_the_list_of_models_names_their_parent(http, client) -> None:
     assert (poet.id, poet.parent, poet.lora_rank) == ("poet", "base", 4)
     assert poet.num_parameters > base.num_parameters
     assert client.models.retrieve("poet").id == client.models.retrieve("base:poet").id == "poet"
+
+
+def test_a_prefix_is_an_adapter_as_any_other(http, client, expected) -> None:
+    """Loaded while serving, beside LoRA in a batch; its virtual tokens take room and are no prompt."""
+    load(http, "poet", "plain")
+    assert load(http, "before", "prefix").status_code == 200
+    ids = json.loads((DATA / "prefixes.json").read_text())["prefix"]
+    text = http.post("/detokenize", json={"tokens": ids}).json()["prompt"].replace("</s>", "")
+    wanted = {"base": expected["base-llama"], "poet": expected["plain"], "before": text, "base:before": text}
+    asks = list(wanted) * 4
+    with ThreadPoolExecutor(len(asks)) as pool:
+        assert list(pool.map(lambda model: tokens(client, model), asks)) == [wanted[each] for each in asks]
+    base, before = client.models.retrieve("base"), client.models.retrieve("base:before")
+    assert (before.lora_rank, before.virtual_tokens, before.parent) == (None, 6, "base")
+    assert before.max_model_len == base.max_model_len - 6
+    ask = {"prompt": GOLDEN["prompt"], "max_tokens": 2, "temperature": 0}
+    found = {model: client.completions.create(model=model, **ask).usage for model in ("base", "before")}
+    assert found["before"].prompt_tokens == found["base"].prompt_tokens == len(GOLDEN["prompt"])
+    with pytest.raises(openai.BadRequestError, match="59 tokens, its adapter 6 before it; the context holds"):
+        client.completions.create(model="before", prompt=[3] * 59, max_tokens=1)
+    assert http.post("/v1/unload_lora_adapter", json={"lora_name": "before"}).status_code == 200
+    with pytest.raises(openai.NotFoundError, match="There is no model 'before' here"):
+        tokens(client, "before")
 
 
 def test_what_is_unloaded_is_gone_and_another_of_its_name_answers_for_itself(http, client, expected) -> None:

@@ -34,7 +34,7 @@ def test_flags_override_the_file_and_what_is_written_reads_the_same(tmp_path: Pa
         ("[lora]\nr = 1", "Unknown setting lora"),
         ("r = ", "not valid TOML"),
         ("num_train_epochs = 0", "nothing would be trained"),
-        ('gate = true\nmethod = "prefix"', "asks an adapter as it is served; a prefix is not"),
+        ("gate = true\nuse_dora = true", "asks an adapter as it is served; a DoRA is not"),
         ("gate = true\nuse_dora = true", "a DoRA is not"),
         ('optim = "adam"', "Did you mean adamw_hf?"),
         ('optim = "muon"', "moves the matrices of layers themselves. Say --method full"),

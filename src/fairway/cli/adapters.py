@@ -23,7 +23,7 @@ def lora_option(function: F) -> F:
         "loras",
         multiple=True,
         metavar="[MODEL:]NAME=PATH",
-        help="Serve the LoRA adapter at PATH (PEFT's folder or a GGUF file) as NAME; again for more.",
+        help="Serve the adapter at PATH (PEFT's LoRA or prefix, or a GGUF file) as NAME; again for more.",
     )(function)
 
 
@@ -55,7 +55,7 @@ def adapted(runtime: Runtime, lora: str, screen: Screen) -> Runtime:
         raise UnsupportedError("This model takes no adapters.", hint="Merge it: fairway convert --adapter.")
     name = name or Path(path).name
     with screen.step(f"Loaded the adapter {name}"):
-        return AdaptedRuntime(runtime, name, runtime.adapters.load(name, Path(path)).created_s)
+        return AdaptedRuntime(runtime, runtime.adapters.load(name, Path(path)))
 
 
 def load_loras(

@@ -76,7 +76,7 @@ def _scored(stage: Stage, runtime: Runtime, encoder: Encoder, gate: Gate, screen
     if stage.adapter is not None:
         assert runtime.adapters is not None
         info = runtime.adapters.load(stage.name, Path(stage.adapter))
-        runtime = AdaptedRuntime(runtime, stage.name, info.created_s)
+        runtime = AdaptedRuntime(runtime, info)
     with screen.step(f"Scored {stage.name}") as progress:
         return gate.score(runtime, encoder, progress)
 

@@ -41,7 +41,10 @@ def list_adapters(url: str, api_key: str | None, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=1))
         return
     for row in rows:
-        click.echo(f"{row['id']}  on {row['parent']}, rank {row['lora_rank']}")
+        kind = (
+            f"{row['virtual_tokens']} virtual tokens" if row["virtual_tokens"] else f"rank {row['lora_rank']}"
+        )
+        click.echo(f"{row['id']}  on {row['parent']}, {kind}")
     if not rows:
         click.echo("No adapter is loaded.")
 

@@ -358,7 +358,8 @@ def _tell(wanted: Wanted, path: Path, trainer: Trainer, figures: _Figures) -> No
     if state.is_over:
         click.echo(f"  stopped early; kept update {state.best_step:,}, held-out loss {state.best_loss:.3f}")
     lora = trainer.job.lora
-    if lora is not None and not lora.uses_dora:
+    is_served = trainer.job.prefix is not None or (lora is not None and not lora.uses_dora)
+    if is_served:
         click.echo(f"  serve it: fairway serve {wanted.model} --lora {wanted.out.resolve().name}={path}")
     if lora is not None:
         click.echo(

@@ -27,6 +27,8 @@ class Chunk:
 
     adapter: str = ""
     """Identity of the request's adapter; none if empty."""
+    virtual: range = range(0)
+    """Positions right before `start` whose keys and values are the adapter's and not in the blocks yet."""
 
     @property
     def num_tokens(self) -> int:

@@ -55,20 +55,22 @@ class Capacity:
                 )
 
     def _fit_context(self, request: Request) -> None:
-        least = request.num_prompt + min(1, request.max_output)
+        least = request.num_positions + min(1, request.max_output)
+        prefix = f", its adapter {request.num_virtual} before it" if request.num_virtual else ""
         if least > self.max_context:
             raise ContextExceeded(
-                f"The prompt has {request.num_prompt} tokens; the context holds {self.max_context}, "
+                f"The prompt has {request.num_prompt} tokens{prefix}; the context holds {self.max_context}, "
                 "prompt and answer together.",
                 param="prompt",
             )
         if least > self.pool_tokens:
             raise ContextExceeded(
-                f"The prompt has {request.num_prompt} tokens; the whole cache holds {self.pool_tokens}.",
+                f"The prompt has {request.num_prompt} tokens{prefix}; the whole cache holds "
+                f"{self.pool_tokens}.",
                 hint="Give the cache more memory or send a shorter prompt.",
                 param="prompt",
             )
-        room = min(self.max_context, self.pool_tokens) - request.num_prompt
+        room = min(self.max_context, self.pool_tokens) - request.num_positions
         request.max_output = min(request.max_output, room)
 
 

@@ -167,7 +167,7 @@ class Engine:
 
     def _chooses(self, chunk: Chunk) -> bool:
         request = self.scheduler.requests[chunk.request_id]
-        return chunk.start + chunk.num_tokens == request.num_tokens and request.max_output > 0
+        return chunk.start + chunk.num_tokens == request.num_positions and request.max_output > 0
 
     def _commit(self, batch: Batch, samples: list[Sample]) -> list[TokenEvent]:
         self._in_flight = None

@@ -87,10 +87,11 @@ class FakeRunner:
             time.sleep(seconds)
 
     def _write(self, chunk: Chunk) -> None:
-        positions = np.arange(chunk.start, chunk.start + chunk.num_tokens)
+        first = chunk.start - len(chunk.virtual)
+        positions = np.arange(first, chunk.start + chunk.num_tokens)
         blocks = np.asarray(chunk.block_ids)[positions // self.block_size]
         changed = np.uint64(zlib.crc32(chunk.adapter.encode()))
-        numbers = hashed(np.asarray(chunk.token_ids), positions) ^ changed
+        numbers = hashed(np.array([0] * len(chunk.virtual) + list(chunk.token_ids)), positions) ^ changed
         self._store[blocks, positions % self.block_size] = numbers
 
     def _read(self, chunk: Chunk) -> F32:
@@ -129,7 +130,10 @@ class FakeRunner:
             raise InternalError(f"A chunk of {chunk.num_tokens} tokens at {chunk.start} is not possible.")
         if len(chunk.block_ids) != -(-end // self.block_size):
             raise InternalError(f"{len(chunk.block_ids)} blocks for {end} tokens.")
-        return chunk.block_ids[chunk.start // self.block_size :]
+        first = chunk.virtual.start if chunk.virtual else chunk.start
+        if chunk.virtual and chunk.virtual.stop != chunk.start:
+            raise InternalError(f"Virtual tokens {chunk.virtual} before a chunk at {chunk.start}.")
+        return chunk.block_ids[first // self.block_size :]
 
 
 def hashed(token_ids: npt.NDArray[np.signedinteger], positions: npt.NDArray[np.signedinteger]) -> U64:

@@ -32,11 +32,14 @@ class Request:
         *,
         id: str | None = None,
         adapter: str = "",
+        num_virtual: int = 0,
     ) -> None:
         self.id = id if id is not None else secrets.token_hex(8)
         self.sampling = sampling
         self.adapter = adapter
         """Identity of the weights beside the model's own; prefixes are shared within it only."""
+        self.num_virtual = num_virtual
+        """Positions before the prompt that hold the adapter's own keys and values instead of tokens."""
         self.token_ids = token_array(prompt_ids)
         self.num_prompt = len(self.token_ids)
         self.seed = sampling.seed if sampling.seed is not None else secrets.randbits(63)
@@ -50,7 +53,7 @@ class Request:
         self.node: Node | None = None
         """Deepest node of the prefix tree that this request holds; None while it holds no blocks."""
         self.num_computed = 0
-        """Leading tokens whose keys and values lie in `block_ids`."""
+        """Leading positions whose keys and values lie in `block_ids`."""
         self.num_cached: int | None = None
         """Prompt tokens found in the prefix cache at the first admission; None before it."""
         self.num_preemptions = 0
@@ -68,9 +71,19 @@ class Request:
         return len(self.token_ids) - self.num_prompt
 
     @property
+    def num_positions(self) -> int:
+        """Of all present tokens and the virtual ones before them."""
+        return self.num_virtual + len(self.token_ids)
+
+    @property
+    def next_position(self) -> int:
+        """Of the first token still to compute. Virtual ones before it need only be stored."""
+        return max(self.num_computed, self.num_virtual)
+
+    @property
     def num_new(self) -> int:
         """Tokens still to compute before the next one can be chosen; 1 while decoding."""
-        return len(self.token_ids) - self.num_computed
+        return self.num_positions - self.next_position
 
     @property
     def wants_prompt_logprobs(self) -> bool:
@@ -81,22 +94,27 @@ class Request:
     @property
     def first_output(self) -> int:
         """First position whose logits are still wanted. Positions before it may come from the cache."""
-        return len(self.prompt_logprobs) if self.wants_prompt_logprobs else len(self.token_ids) - 1
+        scored = len(self.prompt_logprobs) if self.wants_prompt_logprobs else len(self.token_ids) - 1
+        return self.num_virtual + scored
 
     def num_outputs(self, num_tokens: int) -> int:
         """Logits wanted from the next `num_tokens` tokens: always the last ones."""
-        return max(0, self.num_computed + num_tokens - max(self.num_computed, self.first_output))
+        return max(0, self.next_position + num_tokens - max(self.next_position, self.first_output))
 
     def most_tokens(self, num_outputs: int) -> int:
         """Most next tokens that want at most `num_outputs` logits."""
-        return max(0, self.first_output - self.num_computed) + num_outputs
+        return max(0, self.first_output - self.next_position) + num_outputs
+
+    def tokens_at(self, start: int, end: int) -> array[int]:
+        """The tokens at positions start .. end - 1, none of which is virtual."""
+        return self.token_ids[start - self.num_virtual : end - self.num_virtual]
 
     def num_blocks(self, block_size: int) -> int:
-        """Blocks that all its present tokens need."""
-        return -(-len(self.token_ids) // block_size)
+        """Blocks that all its present positions need."""
+        return -(-self.num_positions // block_size)
 
     def num_full_blocks(self, block_size: int) -> int:
-        """Blocks whose every token is computed."""
+        """Blocks whose every position is computed."""
         return self.num_computed // block_size
 
     def num_matchable_blocks(self, block_size: int) -> int:
@@ -107,8 +125,8 @@ class Request:
         """What the prefix tree knows block `index` by: its tokens, and the adapter at the root."""
         keys = self._block_keys
         while len(keys) <= index:
-            start = len(keys) * block_size
-            tokens = self.token_ids[start : start + block_size].tobytes()
+            start = len(keys) * block_size - self.num_virtual
+            tokens = self.token_ids[max(start, 0) : max(start + block_size, 0)].tobytes()
             keys.append(tokens if keys else (self.adapter, tokens))
         return keys[index]
 

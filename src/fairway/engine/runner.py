@@ -14,10 +14,10 @@ from fairway.tensors import F32
 class Runner(Protocol):
     """Runs batches over a paged key-value cache. Called from the worker thread only.
 
-    `run` writes keys and values of every token in the batch to the blocks its request holds, and
-    changes nothing else. The same token with the same tokens before it always gives the same
-    logits, bit for bit, whatever else is in the batch, however its prompt was chunked and whether
-    its prefix was computed now or found in the cache.
+    `run` writes keys and values of every token in the batch, and of the virtual ones that its chunks
+    name, to the blocks its request holds, and changes nothing else. The same token with the same
+    tokens before it always gives the same logits, bit for bit, whatever else is in the batch, however
+    its prompt was chunked and whether its prefix was computed now or found in the cache.
     """
 
     vocab_size: int

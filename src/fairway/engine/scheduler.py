@@ -64,7 +64,7 @@ class Scheduler:
 
     def advance(self, request: Request, num_tokens: int) -> None:
         """The next `num_tokens` tokens of `request` are computed."""
-        request.num_computed += num_tokens
+        request.num_computed = request.next_position + num_tokens
         self.cache.store(request)
 
     def remove(self, request: Request) -> None:
@@ -106,16 +106,17 @@ class Scheduler:
         self._note_block_in_work(step, request, num_tokens)
 
     def _chunk(self, request: Request, num_tokens: int) -> Chunk:
-        start, end = request.num_computed, request.num_computed + num_tokens
+        start, end = request.next_position, request.next_position + num_tokens
         blocks = request.block_ids
         num_blocks = -(-end // self.cache.block_size)
         return Chunk(
             request_id=request.id,
-            token_ids=request.token_ids[start:end],
+            token_ids=request.tokens_at(start, end),
             start=start,
             num_outputs=request.num_outputs(num_tokens),
             block_ids=blocks if len(blocks) == num_blocks else blocks[:num_blocks],
             adapter=request.adapter,
+            virtual=range(request.num_computed, start),
         )
 
     # Admit the waiting
@@ -143,7 +144,7 @@ class Scheduler:
         self.waiting.popleft()
         insort(self.running, request, key=lambda other: other.arrival)
         if request.num_cached is None:
-            request.num_cached = request.num_computed
+            request.num_cached = request.next_position - request.num_virtual
             self.num_prompt_tokens += request.num_prompt
             self.num_cached_tokens += request.num_cached
         self._put(step, request, num_reserved=0)
@@ -152,7 +153,7 @@ class Scheduler:
     def _note_block_in_work(self, step: _Step, request: Request, num_tokens: int) -> None:
         node = request.node
         assert node is not None
-        if (node.depth + 1) * self.cache.block_size <= request.num_computed + num_tokens:
+        if (node.depth + 1) * self.cache.block_size <= request.next_position + num_tokens:
             step.blocks_in_work.add((node, self.cache.key_after(request, node)))
 
     def _is_in_work(self, step: _Step, request: Request, node: Node) -> bool:

@@ -25,6 +25,7 @@ from fairway.formats.torch_checkpoint import open_torch
 from fairway.tensors import DenseTensor
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+KIND, PREFIX_TUNING = "peft_type", "PREFIX_TUNING"
 PREFIX = "base_model.model."
 UNDERSTOOD = frozenset(
     {"alpha_pattern", "base_model_name_or_path", "bias", "lora_alpha", "modules_to_save", "peft_type", "r"}
@@ -77,7 +78,7 @@ def read_peft(folder: Path) -> Adapter:
     """Raises `FormatError` for a broken adapter and `UnsupportedError`, naming it, for another kind."""
     config = read_object(folder / CONFIG)
     _refuse(folder, config)
-    tensors = _tensors(folder)
+    tensors = open_weights(folder)
     pairs: dict[str, dict[str, DenseTensor]] = {}
     replaced: dict[str, DenseTensor] = {}
     for name in tensors.infos:
@@ -98,11 +99,11 @@ def read_peft(folder: Path) -> Adapter:
 
 
 def _refuse(folder: Path, config: Mapping[str, Any]) -> None:
-    kind = config.get("peft_type")
-    if kind == "PREFIX_TUNING":
+    kind = config.get(KIND)
+    if kind == PREFIX_TUNING:
         raise UnsupportedError(
-            f"The adapter in {folder} is a prefix, which can be neither merged nor served here.",
-            hint="Use it with PEFT, or train an adapter that can be served: fairway tune --method lora.",
+            f"The adapter in {folder} is a prefix: keys and values, which no weights hold.",
+            hint="Serve it beside its model: fairway serve MODEL --lora NAME=ADAPTER.",
         )
     if kind != "LORA":
         raise _unsupported(folder, f"an adapter of type {str(kind)[:40]!r}, not LoRA")
@@ -123,7 +124,8 @@ def _unsupported(folder: Path, what: str) -> UnsupportedError:
     )
 
 
-def _tensors(folder: Path) -> FileTensors:
+def open_weights(folder: Path) -> FileTensors:
+    """The tensors of PEFT's folder, whichever of its two files holds them."""
     if (folder / WEIGHTS).is_file():
         return open_safetensors(folder / WEIGHTS)
     if (folder / PICKLE).is_file():
@@ -195,7 +197,7 @@ def _config(adapter: Adapter) -> dict[str, Any]:
     alphas = {name: layer.alpha if uses_rslora else layer.effective_alpha for name, layer in layers.items()}
     rank, alpha = _commonest(layer.rank for layer in layers.values()), _commonest(alphas.values())
     return {
-        "peft_type": "LORA",
+        KIND: "LORA",
         "base_model_name_or_path": adapter.base,
         "task_type": "CAUSAL_LM",
         "r": rank,

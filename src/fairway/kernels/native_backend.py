@@ -120,6 +120,11 @@ class NativeExecutable:
             raise TypeError(f"this adapter belongs to another backend: {type(adapter).__name__}")
         self._native.put_adapter(slot, None if adapter is None else adapter.layers)
 
+    def put_cached(self, places: I32, keys: F32, values: F32) -> None:
+        """Stores keys and values [layers, n, kv_heads * head_size] that no token computes."""
+        arrays = (np.ascontiguousarray(each, np.float32) for each in (keys, values))
+        self._native.put_cached(np.ascontiguousarray(places, np.int32), *arrays)
+
     def profile(self, on: bool = True) -> dict[str, float]:
         """Seconds per kind of stage since the last call; switches counting on or off."""
         return self._native.profile(on)

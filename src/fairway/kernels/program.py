@@ -317,6 +317,24 @@ class PackedAdapter(Protocol):
     def num_bytes(self) -> int: ...
 
 
+@dataclass(frozen=True)
+class CachedTokens:
+    """Keys and values that stand in the cache without a token that computes them.
+
+    float32 [num_layers, tokens, num_kv_heads * head_size] each.
+    """
+
+    keys: F32
+    values: F32
+
+    def __len__(self) -> int:
+        return int(self.keys.shape[1])
+
+    @property
+    def num_bytes(self) -> int:
+        return int(self.keys.nbytes + self.values.nbytes)
+
+
 class Executable(Protocol):
     """A program bound to its cache. Owned by one thread; not re-entrant."""
 
@@ -351,6 +369,14 @@ class Executable(Protocol):
 
     def put_adapter(self, slot: int, adapter: PackedAdapter | None) -> None:
         """What `Step.adapters` means by `slot` from now on; None: nothing."""
+        ...
+
+    def put_cached(self, places: I32, keys: F32, values: F32) -> None:
+        """Stores keys and values that no token computes, as `WriteCache` stores those of a step's tokens.
+
+        keys and values [num_layers, n, num_kv_heads * head_size]; places [n] are block * block_size + slot.
+        Raises ValueError for other shapes and for places outside the cache.
+        """
         ...
 
 

@@ -160,6 +160,21 @@ class ReferenceExecutable:
         if isinstance(adapter, ReferenceAdapter):
             self.adapters[slot] = adapter
 
+    def put_cached(self, places: I32, keys: F32, values: F32) -> None:
+        """Stores keys and values [layers, n, kv_heads * head_size] that no token computes."""
+        cache = self.cache
+        shape = (cache.num_layers, len(places), cache.num_kv_heads * cache.head_size)
+        if keys.shape != shape or values.shape != shape:
+            raise ValueError("keys or values do not have the cache's size")
+        if len(places) and not 0 <= places.min() <= places.max() < cache.num_blocks * cache.block_size:
+            raise ValueError("a place lies outside the cache")
+        for layer, (key_rows, value_rows) in enumerate(zip(keys, values, strict=True)):
+            slots = [(layer, *divmod(place, cache.block_size)) for place in places.tolist()]
+            self._store(slots, self._split(key_rows), self._split(value_rows))
+
+    def _split(self, rows: F32) -> F32:
+        return rows.reshape(len(rows), -1, self.cache.head_size)
+
     def _get(self, buffer: Buffer) -> F32:
         return self.buffers[buffer.index][:, buffer.start : buffer.start + buffer.width]
 
@@ -229,13 +244,18 @@ class ReferenceExecutable:
                     out[rows, part.start : part.start + part.width] += added
 
     def _write(self, k: Buffer, v: Buffer, layer: int, step: Step) -> None:
-        largest = ops.F32_MAX if self.cache.type == "f32" else ops.F16_MAX
-        new_keys = ops.finite(self._heads(k, self.cache.head_size), largest)
-        new_values = ops.finite(self._heads(v, self.cache.head_size), largest)
+        slots = []
         for s, t in _owners(step):
             block, slot = divmod(int(step.positions[t]), self.cache.block_size)
-            place = (layer, int(step.block_tables[s, block]), slot)
-            for array, part in zip(self.stored, self._parts(new_keys[t], new_values[t]), strict=True):
+            slots.append((layer, int(step.block_tables[s, block]), slot))
+        self._store(slots, self._heads(k, self.cache.head_size), self._heads(v, self.cache.head_size))
+
+    def _store(self, slots: Sequence[tuple[int, int, int]], keys: F32, values: F32) -> None:
+        """keys and values [slots, kv_heads, head_size]"""
+        largest = ops.F32_MAX if self.cache.type == "f32" else ops.F16_MAX
+        keys, values = ops.finite(keys, largest), ops.finite(values, largest)
+        for at, place in enumerate(slots):
+            for array, part in zip(self.stored, self._parts(keys[at], values[at]), strict=True):
                 array[place] = part
 
     def _parts(self, key: F32, value: F32) -> tuple[Array, ...]:

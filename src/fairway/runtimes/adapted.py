@@ -6,20 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fairway.runtimes.protocol import Generation, GenerationRequest, Runtime, RuntimeStats
+from fairway.runtimes.adapters import AdapterInfo
+from fairway.runtimes.protocol import Generation, GenerationRequest, ModelInfo, Runtime, RuntimeStats
 
 
 class AdaptedRuntime:
     """`Runtime` over another one, every request of which names `adapter`. Closing it closes nothing."""
 
-    def __init__(self, base: Runtime, adapter: str, created_s: int) -> None:
-        self.info = replace(base.info, name=adapter, created_s=created_s)
+    def __init__(self, base: Runtime, adapter: AdapterInfo) -> None:
+        self.info = adapted_info(base.info, adapter)
         self.tokenizer = base.tokenizer
         self.defaults = base.defaults
         self.adapters = None
         self.base_name = base.info.name
         self._base = base
-        self._adapter = adapter
+        self._adapter = adapter.name
 
     def chat_prompt(
         self,
@@ -38,3 +39,9 @@ class AdaptedRuntime:
 
     def close(self) -> None:
         """The base goes on."""
+
+
+def adapted_info(base: ModelInfo, adapter: AdapterInfo) -> ModelInfo:
+    """Virtual tokens take their part of the context."""
+    context = base.context - adapter.num_virtual_tokens
+    return replace(base, name=adapter.name, created_s=adapter.created_s, context=context)

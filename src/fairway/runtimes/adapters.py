@@ -17,8 +17,11 @@ from fairway.engine.worker import Worker
 from fairway.errors import ModelNotFound, RequestError, SettingsError
 from fairway.formats.lora import Adapter
 from fairway.formats.lora_open import open_adapter
-from fairway.kernels.program import Delta, PackedAdapter, Program
+from fairway.formats.prefix_peft import Prefix, is_prefix, read_prefix
+from fairway.kernels.program import Delta, PackedAdapter
 from fairway.models.adapters import adapter_deltas
+from fairway.models.loader import Model
+from fairway.models.prefix import prefix_tokens
 
 MAX_NAME = 200
 
@@ -30,8 +33,10 @@ class AdapterInfo:
     name: str
     path: str
     identity: str
-    rank: int
-    """Of the layer with the largest."""
+    rank: int | None
+    """Of the layer with the largest; None: it is a prefix."""
+    num_virtual_tokens: int
+    """Positions that it takes before every prompt; 0: it is LoRA."""
     num_layers: int
     num_parameters: int
     num_bytes: int
@@ -43,7 +48,7 @@ class AdapterInfo:
 class Opened:
     """An adapter ready for the engine."""
 
-    adapter: Adapter
+    adapter: Adapter | Prefix
     packed: PackedAdapter
 
 
@@ -51,12 +56,17 @@ Open: TypeAlias = Callable[[Path], Opened]
 Pack: TypeAlias = Callable[[Mapping[str, Delta]], PackedAdapter]
 
 
-def opener(config: Mapping[str, Any], program: Program, pack: Pack, max_rank: int) -> Open:
+def opener(config: Mapping[str, Any], model: Model, pack: Pack, max_rank: int) -> Open:
     """How adapters of one model are opened; `config` is its config.json."""
 
+    def packed(adapter: Adapter | Prefix) -> PackedAdapter:
+        if isinstance(adapter, Prefix):
+            return prefix_tokens(adapter, model.cache_shape(1), model.max_context)
+        return pack(adapter_deltas(model.program, adapter, max_rank))
+
     def open(path: Path) -> Opened:
-        adapter = open_adapter(path, config)
-        opened = Opened(adapter, pack(adapter_deltas(program, adapter, max_rank)))
+        adapter = read_prefix(path) if is_prefix(path) else open_adapter(path, config)
+        opened = Opened(adapter, packed(adapter))
         for source in adapter.sources:
             source.release()
         return opened
@@ -79,14 +89,15 @@ class AdapterTable:
         """What is loaded, in the order it came."""
         return dict(self._infos)
 
-    def identity(self, name: str) -> str:
+    def find(self, name: str) -> AdapterInfo:
+        """Raises `ModelNotFound`, which says what there is."""
         info = self._infos.get(name)
         if info is None:
             raise ModelNotFound(f"There is no adapter {name[:80]!r} here.", hint=self._known(), param="model")
-        return info.identity
+        return info
 
     def load(self, name: str, path: Path, *, replace: bool = False) -> AdapterInfo:
-        """Requests may name it once this returns. Raises what `open_adapter` and `adapter_deltas` raise."""
+        """Requests may name it once this returns. Raises what opening and fitting it raise."""
         with self._changing:
             self._refuse(name, replace)
             opened = self._open(path)
@@ -100,7 +111,7 @@ class AdapterTable:
     def unload(self, name: str) -> None:
         """New requests are refused at once; running ones finish first."""
         with self._changing:
-            self.identity(name)
+            self.find(name)
             self._forget(self._infos.pop(name))
 
     def _forget(self, info: AdapterInfo | None) -> None:
@@ -133,14 +144,22 @@ class AdapterTable:
 
 
 def _info(name: str, path: Path, opened: Opened) -> AdapterInfo:
-    adapter = opened.adapter
+    rank, num_virtual_tokens, num_layers = _size(opened.adapter)
     return AdapterInfo(
         name=name,
         path=str(path),
-        identity=adapter.digest,
-        rank=max(layer.rank for layer in adapter.layers.values()),
-        num_layers=len(adapter.layers),
-        num_parameters=adapter.num_parameters,
+        identity=opened.adapter.digest,
+        rank=rank,
+        num_virtual_tokens=num_virtual_tokens,
+        num_layers=num_layers,
+        num_parameters=opened.adapter.num_parameters,
         num_bytes=opened.packed.num_bytes,
         created_s=int(time.time()),
     )
+
+
+def _size(adapter: Adapter | Prefix) -> tuple[int | None, int, int]:
+    """Rank, virtual tokens, layers."""
+    if isinstance(adapter, Prefix):
+        return None, adapter.shape.num_virtual_tokens, adapter.shape.num_layers
+    return max(layer.rank for layer in adapter.layers.values()), 0, len(adapter.layers)

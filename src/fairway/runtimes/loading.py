@@ -133,7 +133,7 @@ def _adapters(loaded: Loaded, worker: Worker) -> AdapterTable | None:
     if not options.max_loras:
         return None
     open_adapter = opener(
-        loaded.bundle.config, loaded.model.program, loaded.runner.pack_adapter, options.max_lora_rank
+        loaded.bundle.config, loaded.model, loaded.runner.pack_adapter, options.max_lora_rank
     )
     return AdapterTable(worker, open_adapter, options.max_loras)
 

@@ -13,9 +13,19 @@ import numpy as np
 
 from fairway.engine.batch import Batch, Chunk
 from fairway.errors import InternalError
-from fairway.kernels.program import CacheShape, Delta, Executable, Limits, PackedAdapter, Step
+from fairway.kernels.program import (
+    CachedTokens,
+    CacheShape,
+    Delta,
+    Executable,
+    Limits,
+    PackedAdapter,
+    Step,
+)
 from fairway.kernels.sampling import Draw, Score
 from fairway.tensors import F32
+
+NO_WEIGHTS = -1
 
 
 class CompilableModel(Protocol):
@@ -48,10 +58,15 @@ class ModelRunner:
         self.max_outputs = limits.max_outputs
         self._executable = model.compile(cache, limits)
         self._slots: dict[str, int] = {}
+        """Identity -> slot of its weights, NO_WEIGHTS of a prefix."""
+        self._prefixes: dict[str, CachedTokens] = {}
         self._arrays = StepArrays(limits, max_blocks=-(-model.max_context // cache.block_size))
 
     def run(self, batch: Batch) -> F32:
         """Logits float32 [batch.num_outputs, vocab_size], a view until the next call."""
+        for chunk in batch.chunks:
+            if chunk.virtual:
+                self._store_virtual(chunk)
         return self._executable.run(self._arrays.fill(batch, self._slots))[:, : self.vocab_size]
 
     def choose(self, rows: Sequence[int], draws: Sequence[Draw]) -> list[int | None]:
@@ -65,13 +80,24 @@ class ModelRunner:
         return self._executable.pack_adapter(deltas)
 
     def load_adapter(self, adapter: str, packed: PackedAdapter) -> None:
+        if isinstance(packed, CachedTokens):
+            self._prefixes[adapter], self._slots[adapter] = packed, NO_WEIGHTS
+            return
         taken = set(self._slots.values())
         slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
         self._executable.put_adapter(slot, packed)
         self._slots[adapter] = slot
 
     def unload_adapter(self, adapter: str) -> None:
-        self._executable.put_adapter(self._slots.pop(adapter), None)
+        slot = self._slots.pop(adapter)
+        if self._prefixes.pop(adapter, None) is None:
+            self._executable.put_adapter(slot, None)
+
+    def _store_virtual(self, chunk: Chunk) -> None:
+        tokens, positions = self._prefixes[chunk.adapter], np.array(chunk.virtual)
+        blocks = np.asarray(chunk.block_ids)[positions // self.block_size]
+        places = (blocks * self.block_size + positions % self.block_size).astype(np.int32)
+        self._executable.put_cached(places, tokens.keys[:, positions], tokens.values[:, positions])
 
 
 class StepArrays:

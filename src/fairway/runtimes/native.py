@@ -12,7 +12,7 @@ from fairway.engine.token_stream import TokenStream
 from fairway.engine.worker import Worker
 from fairway.errors import FairwayError, ModelNotFound, RequestError
 from fairway.formats.bundle import Preset
-from fairway.runtimes.adapters import AdapterTable
+from fairway.runtimes.adapters import AdapterInfo, AdapterTable
 from fairway.runtimes.generation import NativeGeneration
 from fairway.runtimes.preset import with_preset_messages, with_preset_stops
 from fairway.runtimes.protocol import GenerationRequest, ModelInfo, RuntimeStats
@@ -60,7 +60,7 @@ class NativeRuntime:
         """Queues one engine request per answer; all or none are accepted."""
         self._refuse(request)
         request = with_preset_stops(request, self._preset)
-        requests = _engine_requests(request, self._identity(request.adapter))
+        requests = _engine_requests(request, self._adapter(request.adapter))
         return NativeGeneration(request, self._submit(requests), self.tokenizer)
 
     def stats(self) -> RuntimeStats:
@@ -70,14 +70,14 @@ class NativeRuntime:
         """Ends what runs with finish reason "abort" and frees the memory."""
         self._worker.close()
 
-    def _identity(self, adapter: str) -> str:
+    def _adapter(self, adapter: str) -> AdapterInfo | None:
         if not adapter:
-            return ""
+            return None
         if self.adapters is None:
             raise ModelNotFound(
                 f"This model takes no adapters, so there is no {adapter[:80]!r}.", param="model"
             )
-        return self.adapters.identity(adapter)
+        return self.adapters.find(adapter)
 
     def _submit(self, requests: Sequence[Request]) -> list[TokenStream]:
         streams: list[TokenStream] = []
@@ -108,12 +108,13 @@ def _with_joined_parts(message: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**message, "content": "".join(part["text"] for part in content)}
 
 
-def _engine_requests(request: GenerationRequest, adapter: str) -> list[Request]:
+def _engine_requests(request: GenerationRequest, adapter: AdapterInfo | None) -> list[Request]:
     """Answer i of n draws with seed + i, so that each is reproducible by itself."""
+    identity, num_virtual = ("", 0) if adapter is None else (adapter.identity, adapter.num_virtual_tokens)
     requests = []
     for index in range(request.num_answers):
         sampling = request.sampling
         if sampling.seed is not None and index:
             sampling = replace(sampling, seed=sampling.seed + index)
-        requests.append(Request(prompt_ids=request.prompt_ids, sampling=sampling, adapter=adapter))
+        requests.append(Request(request.prompt_ids, sampling, adapter=identity, num_virtual=num_virtual))
     return requests

@@ -38,7 +38,7 @@ class ModelTable(Mapping[str, Runtime]):
             return name, self._runtimes[name]
         for model, adapter in self.adapters():
             if name in (adapter.name, f"{model}:{adapter.name}"):
-                return name, AdaptedRuntime(self._runtimes[model], adapter.name, adapter.created_s)
+                return name, AdaptedRuntime(self._runtimes[model], adapter)
         raise ModelNotFound(f"There is no model {_short(name)!r} here.", hint=self._served(), param="model")
 
     def adapters(self) -> list[tuple[str, AdapterInfo]]:

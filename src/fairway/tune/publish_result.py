@@ -39,7 +39,7 @@ class Origins:
 def publish_adapter(
     folder: Path, beside: LoraLayers | PrefixTokens, tensors: Mapping[str, Tensor], origins: Origins
 ) -> Path:
-    """Writes FOLDER/adapter, which PEFT loads, and of LoRA `fairway convert --adapter` too."""
+    """Writes FOLDER/adapter, which PEFT loads and, DoRA apart, this engine serves."""
     path = folder / ADAPTER
     if path.exists():
         shutil.rmtree(path)  # of a run that was killed while it wrote this

@@ -27,9 +27,9 @@ def check_recipe(recipe: Recipe) -> None:
         raise SettingsError(
             f"init {recipe.init} begins from scratch: an adapter on nothing.", hint="Say --method full."
         )
-    if recipe.gate_settings is not None and (recipe.use_dora or recipe.method == "prefix"):
+    if recipe.gate_settings is not None and recipe.use_dora:
         raise SettingsError(
-            f"The gate asks an adapter as it is served; a {'DoRA' if recipe.use_dora else 'prefix'} is not.",
+            "The gate asks an adapter as it is served; a DoRA is not.",
             hint="Leave gate and require out; a merged DoRA is scored by fairway gate.",
         )
     _check_optimizer(recipe)

@@ -76,6 +76,20 @@ void Executable::drop_adapter(std::size_t slot) {
         if (site.find(slot)) site.put(slot, {});
 }
 
+void Executable::put_cached(const std::int32_t* places, std::size_t count, const float* keys, const float* values) {
+    for (std::size_t i = 0; i < count; ++i)
+        if (places[i] < 0 || static_cast<std::size_t>(places[i]) >= cache_.blocks * cache_.block_size)
+            throw std::invalid_argument("a place lies outside the cache");
+    const std::size_t width = cache_.kv_heads * cache_.head_size;
+    for (std::size_t layer = 0; layer < cache_.layers; ++layer) {
+        const LayerCache cache = layer_cache(layer);
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::size_t from = (layer * count + i) * width, place = static_cast<std::size_t>(places[i]);
+            kernels_.write_cache(cache, keys + from, values + from, place / cache_.block_size, place % cache_.block_size);
+        }
+    }
+}
+
 void Executable::check_adapters(const Step& step) const {
     for (std::size_t s = 0; step.adapters && s < step.sequences; ++s) {
         const std::int32_t slot = step.adapters[s];

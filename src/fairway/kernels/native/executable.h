@@ -49,6 +49,9 @@ class Executable {
     // and nothing has changed, where a layer does not fit.
     void put_adapter(std::size_t slot, std::vector<std::pair<std::size_t, LoraLayer>> layers);
     void drop_adapter(std::size_t slot);
+    // Stores keys and values [layers, count, kv_heads * head_size] that no token computes, at places of the
+    // cache, block * block_size + slot; between two runs. Throws std::invalid_argument, and nothing has changed.
+    void put_cached(const std::int32_t* places, std::size_t count, const float* keys, const float* values);
     // Throws std::invalid_argument for a step that breaks its contract.
     void run(const Step& step);
     Rows rows(View view) const;
@@ -62,6 +65,7 @@ class Executable {
     void set_profile(bool on) { profiling_ = on; }
     std::map<std::string, double> take_profile() { return std::exchange(profile_, {}); }  // seconds by kind
     std::size_t num_bytes() const;
+    const CacheShape& cache() const { return cache_; }
 
   private:
     Rows rows_to_read(View logits, const std::int32_t* rows, std::size_t count, std::size_t width) const;

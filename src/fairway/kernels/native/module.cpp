@@ -216,6 +216,16 @@ void put_adapter(Bound& bound, std::size_t slot, const std::optional<std::vector
     bound.put_adapter(slot, std::move(made));
 }
 
+void put_cached(Bound& bound, const Ids& places, const Array<float, 3>& keys, const Array<float, 3>& values) {
+    const std::size_t count = places.shape(0);
+    for (const auto* each : {&keys, &values})
+        if (each->shape(0) != bound.cache().layers || each->shape(1) != count ||
+            each->shape(2) != bound.cache().kv_heads * bound.cache().head_size)
+            throw std::invalid_argument("keys or values do not have the cache's size");
+    const Turn turn(bound.taken());
+    bound.put_cached(places.data(), count, keys.data(), values.data());
+}
+
 void bind_run(nb::class_<Bound>& type) {
     type.def("run", [](nb::handle self, const Ids& token_ids, const Ids& positions, const Ids& starts,
                        const Array<std::int32_t, 2>& block_tables, const Ids& output_rows,
@@ -238,6 +248,7 @@ void bind_run(nb::class_<Bound>& type) {
         return bound.argmax(bound.logits(), output_rows.shape(0));
     }, "token_ids"_a, "positions"_a, "starts"_a, "block_tables"_a, "output_rows"_a, "adapters"_a.none());
     type.def("put_adapter", &put_adapter, "slot"_a, "layers"_a.none());
+    type.def("put_cached", &put_cached, "places"_a, "keys"_a, "values"_a);
     type.def("choose", [](Bound& bound, const Ids& rows, const Array<double, 2>& draws, std::size_t width) {
         const std::size_t count = rows.shape(0);
         if (draws.shape(0) != count || draws.shape(1) != 5) throw std::invalid_argument("draws are [rows, 5]");

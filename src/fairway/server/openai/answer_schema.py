@@ -163,7 +163,10 @@ class ModelAnswer(BaseModel):
     runtime: str
     has_chat_template: bool
     parent: str | None = Field(description="Of an adapter: the model that it changes.")
-    lora_rank: int | None = Field(description="Of an adapter: its largest rank.")
+    lora_rank: int | None = Field(description="Of a LoRA adapter: its largest rank.")
+    virtual_tokens: int | None = Field(
+        description="Of a prefix: the positions that it takes before every prompt, of no prompt's tokens."
+    )
 
 
 class ModelList(BaseModel):

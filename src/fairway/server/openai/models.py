@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fairway.runtimes.adapted import adapted_info
 from fairway.runtimes.adapters import AdapterInfo
 from fairway.runtimes.protocol import ModelInfo
 from fairway.server.json_response import JsonResponse
@@ -47,15 +48,16 @@ def _model(name: str, info: ModelInfo) -> dict[str, Any]:
         "has_chat_template": info.has_chat_template,
         "parent": None,
         "lora_rank": None,
+        "virtual_tokens": None,
     }
 
 
 def _adapter(base: str, info: ModelInfo, adapter: AdapterInfo) -> dict[str, Any]:
     """What its base is, and what it adds to that."""
-    return _model(adapter.name, info) | {
-        "created": adapter.created_s,
+    return _model(adapter.name, adapted_info(info, adapter)) | {
         "num_parameters": info.num_parameters + adapter.num_parameters,
         "weight_bytes": info.weight_bytes + adapter.num_bytes,
         "parent": base,
         "lora_rank": adapter.rank,
+        "virtual_tokens": adapter.num_virtual_tokens or None,
     }
