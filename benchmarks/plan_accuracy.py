@@ -16,6 +16,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,14 +29,18 @@ import psutil
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[1])
 
-from benchmarks.plan_cases import CASES, SHAPES, Case
+from benchmarks.plan_cases import ADAPTER_RANK, CASES, SHAPES, Case
 from fairway.convert.hops import prepare
 from fairway.convert.settings import ConvertSettings
 from fairway.engine.request import Request
 from fairway.engine.sampling_params import SamplingParams
 from fairway.formats.bundle import Bundle
+from fairway.formats.lora import Adapter, LoraLayer
+from fairway.formats.lora_peft import write_peft
 from fairway.formats.open import open_bundle
+from fairway.kernels.lora import adaptable
 from fairway.kernels.machine_limits import QUICK_PASSES, MachineLimits, measure_limits
+from fairway.kernels.program import Program
 from fairway.map.compare import foretold
 from fairway.map.known_limits import measure_and_keep
 from fairway.map.measure import Prompts, Workload, measure_engine
@@ -46,8 +51,10 @@ from fairway.map.random_models import served_random
 from fairway.map.settings import PlanSettings
 from fairway.map.speed import Load, Silicon
 from fairway.registry.resolve import BUILTIN_FOLDER
+from fairway.runtimes.adapters import opener
 from fairway.runtimes.heap import release_unused
-from fairway.runtimes.loading import load_engine
+from fairway.runtimes.loading import Loaded, load_engine
+from fairway.tensors import DenseTensor
 
 RESULTS = Path(__file__).parent / "results"
 MEASURED = Path("~/.cache/fairway-benchmarks/plan-accuracy").expanduser()
@@ -82,7 +89,13 @@ def planned(case: Case) -> tuple[Bundle, Plan]:
     shape = SHAPES.get(case.model)
     bundle = open_bundle(MODELS[case.model]) if shape is None else served_random(shape)
     settings = PlanSettings(
-        weights=case.weights, context=case.context, kv=case.kv, max_sequences=case.batch, kv_share=1.0
+        weights=case.weights,
+        context=case.context,
+        kv=case.kv,
+        max_sequences=case.batch,
+        kv_share=1.0,
+        adapters=case.adapters,
+        adapter_rank=ADAPTER_RANK,
     )
     return bundle, plan(bundle, probe(), settings)
 
@@ -93,15 +106,40 @@ def measure_memory(case: Case) -> dict[str, Any]:
 
     bundle, decided = planned(case)
     loaded = load_engine(bundle, decided.native_options("measured"))
+    adapters = load_adapters(loaded, case.adapters) or [""]
     release_unused()
     random = np.random.default_rng(0)
-    for _ in range(case.batch):
+    for number in range(case.batch):
         ids = random.integers(0, loaded.model.vocab_size, case.context - 2).tolist()
-        loaded.engine.add(Request(ids, SamplingParams(temperature=0.0, max_tokens=2, ignore_eos=True)))
+        sampling = SamplingParams(temperature=0.0, max_tokens=2, ignore_eos=True)
+        loaded.engine.add(Request(ids, sampling, adapter=adapters[number % len(adapters)]))
     while loaded.engine.has_work:
         loaded.engine.step()
     resident = psutil.Process().memory_info().rss
     return {"predicted": decided.need.total_bytes, "measured": resident}
+
+
+def load_adapters(loaded: Loaded, count: int) -> list[str]:
+    """Random ones, read from PEFT's folders as any other; their names."""
+    open_one = opener(loaded.bundle.config, loaded.model, loaded.runner.pack_adapter, ADAPTER_RANK)
+    names = []
+    for number in range(count):
+        with tempfile.TemporaryDirectory() as folder:
+            write_peft(random_adapter(loaded.model.program, number), Path(folder))
+            opened = open_one(Path(folder))
+        loaded.engine.adapters.load(opened.adapter.digest, opened.packed)
+        names.append(opened.adapter.digest)
+    return names
+
+
+def random_adapter(program: Program, seed: int) -> Adapter:
+    random, layers = np.random.default_rng(seed), {}
+    for linear in adaptable(program.operations):
+        for part in linear.lora:
+            a = random.standard_normal((ADAPTER_RANK, linear.x.width), np.float32) / 100
+            b = random.standard_normal((part.width, ADAPTER_RANK), np.float32) / 100
+            layers[part.name] = LoraLayer(DenseTensor("f32", a), DenseTensor("f32", b), ADAPTER_RANK)
+    return Adapter(f"random-{seed}", None, layers)
 
 
 def measure_speed(case: Case) -> dict[str, Any]:
@@ -206,6 +244,11 @@ def limits_of(row: dict[str, Any]) -> str:
     return f"{row['memory_gb_s']:.0f} GB/s, {row['int8_tops']:.2f} TOPS{unsteady}"
 
 
+def adapters_of(row: dict[str, Any]) -> str:
+    count = row.get("adapters", 0)
+    return f", {count} adapters of rank {ADAPTER_RANK}" if count else ""
+
+
 def foretold_again(row: dict[str, Any]) -> dict[str, Any]:
     """The row with what today's estimator says, from the limits that were measured with it."""
     case = Case(row["model"], row["weights"], row["context"], row["batch"], row["kv"])
@@ -262,8 +305,8 @@ def table() -> str:
         "|---|---|---:|---|---:|---:|---:|",
     ]
     lines += [
-        f"| {row['model']} | {row['weights']} | {row['batch']} x {row['context']} | {row['kv']} "
-        f"| {row['predicted'] / 1e6:.1f} | {row['measured'] / 1e6:.1f} | {difference(row)} |"
+        f"| {row['model']}{adapters_of(row)} | {row['weights']} | {row['batch']} x {row['context']} "
+        f"| {row['kv']} | {row['predicted'] / 1e6:.1f} | {row['measured'] / 1e6:.1f} | {difference(row)} |"
         for row in kept("memory")
     ]
     lines += ["", "## Files", "", "| model | type | predicted, bytes | written, bytes | difference |"]

@@ -99,6 +99,8 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 }
 """Shapes of models as their makers publish them."""
 
+ADAPTER_RANK = 16
+
 
 @dataclass(frozen=True)
 class Case:
@@ -109,10 +111,13 @@ class Case:
     context: int
     batch: int
     kv: str = "auto"
+    adapters: int = 0
+    """Of rank `ADAPTER_RANK`, on every linear layer."""
 
     @property
     def name(self) -> str:
-        return f"{self.model}, {self.weights}, {self.batch} x {self.context}, {self.kv}"
+        adapters = f", {self.adapters} adapters" if self.adapters else ""
+        return f"{self.model}, {self.weights}, {self.batch} x {self.context}, {self.kv}{adapters}"
 
 
 MEMORY = (
@@ -130,6 +135,8 @@ MEMORY = (
     Case("qwen2.5-1.5b", "int4", 1024, 4),
     Case("qwen2.5-1.5b", "int8", 512, 2),
     Case("qwen2.5-1.5b", "int4", 2048, 1, "f32"),
+    Case("qwen2.5-0.5b", "int4", 1024, 8, adapters=8),
+    Case("qwen2.5-0.5b", "bf16", 512, 8, adapters=8),
 )
 SPEED = (
     Case("builtin", "int8", 512, 1, "f16"),

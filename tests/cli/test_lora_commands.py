@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from fairway.cli.adapters import parse_loras
+from fairway.cli.adapters import parse_loras, with_room
 from fairway.errors import UsageError
+from fairway.formats.lora_gguf import write_gguf_adapter
+from fairway.formats.lora_open import open_adapter, stated_rank
+from fairway.map.settings import PlanSettings
 
 sys.path.append(str(Path(__file__).parents[1] / "runtimes"))
 from adapter_models import LORA, saved_model
@@ -90,3 +93,27 @@ def test_which_model_an_adapter_belongs_to() -> None:
     for wrong, models in (("poet", ["it"]), ("=x", ["it"]), ("poet=", ["it"]), ("poet=x", ["a", "b"])):
         with pytest.raises(UsageError, match="--lora"):
             parse_loras([wrong], models)
+
+
+@pytest.mark.parametrize(
+    ("loras", "adapters", "rank"),
+    [
+        ([], 0, 16),
+        ([f"poet={LORA / 'plain'}"], 1, 16),
+        ([f"a={LORA / 'plain'}", f"base:b={LORA / 'patterns'}", "gone=./nowhere"], 2, 16),
+        ([f"before={PREFIX}"], 0, 16),
+    ],
+)
+def test_memory_is_kept_for_the_adapters_that_are_named(loras, adapters, rank) -> None:
+    settings = with_room(PlanSettings(), loras)
+    assert (settings.adapters, settings.adapter_rank) == (adapters, rank)
+
+
+def test_the_largest_rank_counts_and_more_may_be_asked_for(tmp_path) -> None:
+    adapter = open_adapter(LORA / "patterns", {})
+    assert stated_rank(LORA / "patterns") == 8 == max(each.rank for each in adapter.layers.values())
+    config = json.loads((LORA / "base-llama" / "config.json").read_text())
+    write_gguf_adapter(adapter, tmp_path / "it.gguf", config)
+    assert stated_rank(tmp_path / "it.gguf") == 8
+    settings = with_room(PlanSettings(adapters=5, adapter_rank=2), [f"it={tmp_path / 'it.gguf'}"])
+    assert (settings.adapters, settings.adapter_rank) == (5, 8)

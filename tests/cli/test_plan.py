@@ -60,6 +60,18 @@ def test_a_device_of_the_map_as_json(capsys):
     assert data["best"]["cost"]["per_million"] > 0 and len(data["alternatives"]) == 2 and data["why_not"]
 
 
+def test_adapters_are_planned_for_here_and_elsewhere(capsys):
+    flags = ("--adapters", "8", "--adapter-rank", "16")
+    for place in ((), ("--on", "H100")):
+        code, out, _ = run(capsys, "plan", "random:qwen2.5-0.5b", *place, *flags, "--json")
+        best = json.loads(out)["best"]
+        assert code == 0 and best["memory"]["adapter_bytes"] > 100e6
+        if not place and best["engine"] == "native":
+            assert "--adapters 8 --adapter-rank 16" in best["commands"][-1]
+    code, out, _ = run(capsys, "plan", "random:qwen2.5-0.5b", *flags)
+    assert code == 0 and ", adapters " in out
+
+
 def test_training(capsys):
     code, out, _ = run(capsys, "plan", "random:qwen2.5-0.5b", "--goal", "train")
     assert code == 0 and "LoRA" in out and "fairway tune" in out

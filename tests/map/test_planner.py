@@ -118,6 +118,19 @@ def test_every_way_that_is_offered_works():
         assert plan(bundle, machine, settings).context == context
 
 
+def test_adapters_take_their_memory():
+    bundle = random_bundle(QWEN2_5_0_5B, "bf16")
+    settings = PlanSettings(weights="int4", context=2048)
+    without = plan(bundle, with_free(24), settings).need
+    planned = plan(bundle, with_free(24), replace(settings, adapters=8, adapter_rank=16))
+    assert planned.need.total_bytes - without.total_bytes == planned.need.adapter_bytes > 100e6
+    assert dict(planned.lines())["memory"].endswith("; 8 adapters of rank 16, 111.3 MB")
+    assert planned.to_dict()["needed"]["adapter_bytes"] == planned.need.adapter_bytes
+    free = without.total_bytes / 0.92 / GB
+    with pytest.raises(DoesNotFit):
+        plan(bundle, with_free(free), replace(settings, adapters=64, adapter_rank=64))
+
+
 def test_a_smaller_cache_type_is_offered():
     bundle = random_bundle(QWEN2_5_0_5B)
     for free in (1.2, 1.3, 1.4):

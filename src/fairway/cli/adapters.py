@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +13,7 @@ from fairway.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     from fairway.cli.screen import Screen
+    from fairway.map.settings import PlanSettings
     from fairway.runtimes.protocol import Runtime
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,6 +46,16 @@ def _parse(lora: str, models: Sequence[str]) -> tuple[str, str, Path]:
             f"--lora {name} names none of several models.", hint=f"Write {models[0]}:{name}={path}"
         )
     return models[0], name, Path(path)
+
+
+def with_room(settings: PlanSettings, loras: Sequence[str]) -> PlanSettings:
+    """Settings that keep memory for these adapters, of the largest rank among them."""
+    from fairway.formats.lora_open import stated_rank
+
+    paths = [Path(lora.partition("=")[2]) for lora in loras]
+    ranks = [rank for path in paths if path.exists() and (rank := stated_rank(path))]
+    count = max(settings.adapters, len(ranks))
+    return replace(settings, adapters=count, adapter_rank=max([settings.adapter_rank, *ranks]))
 
 
 def adapted(runtime: Runtime, lora: str, screen: Screen) -> Runtime:

@@ -44,7 +44,8 @@ ENGINE_FLAGS = {
     "enable_prefix_caching": "--enable-prefix-caching/--no-enable-prefix-caching",
     "packed_cache": "--cache/--no-cache",
 }
-ADAPTER_FLAGS = {name: settings.flag_name(name) for name in ("max_loras", "max_lora_rank")}
+PLANNED_ADAPTERS = {name: settings.flag_name(name) for name in ("adapters", "adapter_rank")}
+ADAPTER_FLAGS = {name: settings.flag_name(name) for name in ("max_loras", "max_lora_rank")} | PLANNED_ADAPTERS
 SERVER_FLAGS = {
     "host": "--host",
     "port": "--port",
@@ -67,6 +68,11 @@ def engine_options(function: F) -> F:
 def adapter_options(function: F) -> F:
     """Those of `PlanSettings` for commands that serve adapters."""
     return _options(PlanSettings, ADAPTER_FLAGS, function)
+
+
+def planned_adapter_options(function: F) -> F:
+    """Those of `PlanSettings` for commands that plan adapters and serve none."""
+    return _options(PlanSettings, PLANNED_ADAPTERS, function)
 
 
 def server_options(function: F) -> F:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fairway.cli.options import ENGINE_FLAGS, HELP, engine_options, engine_settings, json_option
+from fairway.cli.options import (
+    ENGINE_FLAGS,
+    HELP,
+    engine_options,
+    engine_settings,
+    json_option,
+    planned_adapter_options,
+)
 from fairway.cli.plan_text import print_answer, print_history, print_race
 from fairway.cli.screen import Screen, screen_for
 from fairway.errors import ToolFailed, UsageError
@@ -53,6 +60,7 @@ PYTHON = "python"
 @click.option("--run", "execute", is_flag=True, help="Go the way: convert what must be, then serve.")
 @click.option("--history", is_flag=True, help="What was predicted on this machine, and what was measured.")
 @engine_options
+@planned_adapter_options
 @json_option
 def plan(model: str | None, as_json: bool, **flags: Any) -> None:  # noqa: ANN401
     """Plan the way from MODEL to an endpoint that answers, or with --goal train to an adapter.

@@ -6,11 +6,12 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fairway.cli.adapters import load_loras, lora_option, parse_loras
+from fairway.cli.adapters import load_loras, lora_option, parse_loras, with_room
 from fairway.cli.addresses import Addresses
 from fairway.cli.memory_end import within_memory
 from fairway.cli.options import (
@@ -22,7 +23,7 @@ from fairway.cli.options import (
     server_options,
     server_settings,
 )
-from fairway.cli.prepare import Planned, after, load, plan_model
+from fairway.cli.prepare import Planned, after, load, plan_model, split_name
 from fairway.cli.screen import Screen, screen_for
 from fairway.errors import UsageError
 from fairway.map.settings import PlanSettings
@@ -51,7 +52,7 @@ def serve(models: tuple[str, ...], loras: tuple[str, ...], as_json: bool, **flag
     settings = server_settings(flags)
     check_address(settings)
     import_server_early()
-    planned = plan_all(models, engine_settings(flags), screen)
+    planned = plan_all(models, engine_settings(flags), screen, loras)
     adapters = parse_loras(loras, [each.name for each in planned])
     with within_memory(planned[-1]), ExitStack() as stack:
         runtimes = {}
@@ -75,14 +76,18 @@ def remember_end(command: str, planned: Planned, runtime: Runtime) -> None:
     remember_memory(command, planned.name, planned.bundle, planned.plan, held)
 
 
-def plan_all(models: Sequence[str], settings: PlanSettings, screen: Screen) -> list[Planned]:
+def plan_all(
+    models: Sequence[str], settings: PlanSettings, screen: Screen, loras: Sequence[str] = ()
+) -> list[Planned]:
     """Plans every model before the first is loaded, each with what the ones before it leave."""
     from fairway.map.probe import probe
 
     machine = probe()
     planned: list[Planned] = []
     for model in models:
-        each = plan_model(model, settings, screen, machine)
+        name = split_name(model)[0] or Path(model).stem
+        own = loras if len(models) == 1 else [each for each in loras if each.startswith(f"{name}:")]
+        each = plan_model(model, with_room(settings, own), screen, machine)
         if any(each.name == other.name for other in planned):
             raise UsageError(
                 f"Two models are named {each.name}.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fairway.cli.adapters import load_loras, lora_option, parse_loras
+from fairway.cli.adapters import load_loras, lora_option, parse_loras, with_room
 from fairway.cli.addresses import Addresses
 from fairway.cli.first_answer import FirstAnswer, check
 from fairway.cli.memory_end import within_memory
@@ -62,7 +62,7 @@ def up(
     if not no_serve:
         check_address(settings)
         import_server_early()
-    planned = plan_model(model, engine, screen)
+    planned = plan_model(model, with_room(engine, loras), screen)
     adapters = parse_loras(loras, [planned.name])
     if not as_json:
         _print(planned.plan.lines())

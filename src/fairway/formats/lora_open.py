@@ -9,6 +9,7 @@ from typing import Any
 from fairway.errors import FormatError, ModelNotFound, UnsupportedError
 from fairway.formats.gguf import open_gguf
 from fairway.formats.identify import identify
+from fairway.formats.json_text import read_object
 from fairway.formats.lora import Adapter
 from fairway.formats.lora_gguf import is_gguf_adapter, read_gguf_adapter
 from fairway.formats.lora_peft import CONFIG, read_peft
@@ -26,3 +27,17 @@ def open_adapter(path: Path, config: Mapping[str, Any]) -> Adapter:
     if not (folder / CONFIG).is_file():
         raise FormatError(f"{folder} has no {CONFIG}, so it is no adapter.", hint="Name PEFT's folder.")
     return read_peft(folder)
+
+
+def stated_rank(path: Path) -> int | None:
+    """The largest rank that an adapter's header states; None: of no LoRA, or not to be read from there."""
+    if path.is_file() and identify(path).format == "gguf":
+        tensors = open_gguf(path).tensors.items()
+        return max((each.info.shape[0] for name, each in tensors if name.endswith(".lora_a")), default=None)
+    config = (path if path.is_dir() else path.parent) / CONFIG
+    if not config.is_file():
+        return None
+    stated = read_object(config)
+    patterns = stated.get("rank_pattern")
+    ranks = [stated.get("r"), *(patterns.values() if isinstance(patterns, dict) else ())]
+    return max((each for each in ranks if type(each) is int), default=None)

@@ -47,10 +47,12 @@ class Need:
     kv_bytes: int
     activation_bytes: int
     overhead_bytes: int = PROGRAM_BYTES
+    adapter_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
-        return self.weight_bytes + self.kv_bytes + self.activation_bytes + self.overhead_bytes
+        model = self.weight_bytes + self.kv_bytes + self.activation_bytes
+        return model + self.adapter_bytes + self.overhead_bytes
 
     def to_dict(self) -> dict[str, int]:
         return asdict(self) | {"total_bytes": self.total_bytes}
@@ -144,19 +146,22 @@ class PackedShapes(Shapes):
 
 def weight_bytes(bundle: Bundle, config: DecoderConfig, weight_type: str) -> int:
     """Packed weights in memory, when loaded as `weight_type` ("stored" or one of `PACKINGS`)."""
-    return _recorded(bundle, config, weight_type)[0].num_bytes
+    return recorded_shapes(bundle, config, weight_type)[0].num_bytes
 
 
 def pass_work(bundle: Bundle, config: DecoderConfig, weight_type: str) -> PassWork:
     """What a forward pass reads and multiplies, when the weights are loaded as `weight_type`."""
-    return PassWork.of(_recorded(bundle, config, weight_type)[1].program)
+    return PassWork.of(recorded_shapes(bundle, config, weight_type)[1].program)
 
 
-def _recorded(bundle: Bundle, config: DecoderConfig, weight_type: str) -> tuple[PackedShapes, Recording]:
+def recorded_shapes(
+    bundle: Bundle, config: DecoderConfig, weight_type: str, *, takes_adapters: bool = False
+) -> tuple[PackedShapes, Recording]:
+    """The forward pass over sizes alone, and what its weights take."""
     stored = stored_names(bundle.tensors.infos)
     infos = {name: bundle.tensors.infos[original] for name, original in stored.items()}
     shapes = PackedShapes(infos=infos, weight_type=weight_type)
-    recording = Recording(config, shapes, config.max_context)
+    recording = Recording(config, shapes, config.max_context, takes_adapters)
     family(config.model_type).record(recording)
     return shapes, recording
 

@@ -131,7 +131,16 @@ class Plan:
 
     def _memory(self) -> str:
         needed, free = size(self.need.total_bytes), size(self.machine.memory_free_bytes)
-        return f"{needed} needed once the cache is full, {free} free"
+        text = f"{needed} needed once the cache is full, {free} free"
+        return f"{text}; {self.adapters}" if self.adapters else text
+
+    @property
+    def adapters(self) -> str:
+        """What is kept for them, in words; empty where nothing is."""
+        settings, taken = self.settings, self.need.adapter_bytes
+        if not settings.adapters:
+            return ""
+        return f"{settings.adapters} adapters of rank {settings.adapter_rank}, {size(taken)}"
 
     def in_a_line(self) -> str:
         """For a list of models that are served."""

@@ -13,6 +13,7 @@ from fairway.errors import DoesNotFit
 from fairway.formats.bundle import Bundle
 from fairway.formats.quantized_folder import with_weights
 from fairway.kernels.program import CacheType
+from fairway.map.adapter_memory import adapter_bytes
 from fairway.map.engines import engines
 from fairway.map.estimate import (
     Need,
@@ -165,7 +166,16 @@ class Planner:
                 self.config, settings.max_tokens_per_step, settings.max_sequences
             ),
             overhead_bytes=overhead_bytes(self.bundle, self.config),
+            adapter_bytes=self.adapter_bytes(weight_type),
         )
+
+    def adapter_bytes(self, weight_type: str) -> int:
+        """Of all adapters that are planned for."""
+        settings = self.settings
+        if not settings.adapters:
+            return 0
+        each = adapter_bytes(self.bundle, self.config, weight_type, settings.adapter_rank)
+        return settings.adapters * each
 
     def fits(self, weight_type: str, kv_type: CacheType, context: int) -> bool:
         return self.need(weight_type, kv_type, context).total_bytes <= self.usable_bytes()

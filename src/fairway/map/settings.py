@@ -35,6 +35,10 @@ class PlanSettings:
         16, "LoRA adapters that may be loaded at a time; 0: none", minimum=0, maximum=4096
     )
     max_lora_rank: int = setting(64, "largest rank of an adapter", minimum=1, maximum=4096)
+    adapters: int = setting(
+        0, "LoRA adapters to keep memory for; those of --lora count anyway", minimum=0, maximum=4096
+    )
+    adapter_rank: int = setting(16, "rank of the adapters that memory is kept for", minimum=1, maximum=4096)
     isa: Literal["auto", "avx512", "avx2_vnni", "avx2", "neon_i8mm", "neon", "reference"] = setting(
         "auto", "instruction set of the kernels"
     )

@@ -14,6 +14,7 @@ from shlex import quote
 from fairway.errors import DoesNotFit
 from fairway.formats.bundle import Bundle
 from fairway.kernels.program import CacheType
+from fairway.map.adapter_memory import adapter_parameters
 from fairway.map.catalogue import Catalogue
 from fairway.map.engines import Engine, WeightChoice, engines
 from fairway.map.estimate import (
@@ -165,6 +166,9 @@ class Finder:
             words.append(f"--kv {planned.kv_type}")
         if planned.settings.max_sequences != PlanSettings().max_sequences:
             words.append(f"--max-sequences {planned.settings.max_sequences}")
+        if planned.settings.adapters:
+            words.append(f"--adapters {planned.settings.adapters}")
+            words.append(f"--adapter-rank {planned.settings.adapter_rank}")
         return " ".join(words)
 
     # --- engines of others
@@ -252,7 +256,15 @@ class Finder:
             kv_bytes=round(kv / count),
             activation_bytes=activation_bytes(self.config, 512, self.question.users),
             overhead_bytes=round(engine.overhead_gb * 1e9),
+            adapter_bytes=self._adapter_bytes(),
         )
+
+    def _adapter_bytes(self) -> int:
+        """In 16 bits, on each device."""
+        settings = self.question.settings
+        if not settings.adapters:
+            return 0
+        return settings.adapters * 2 * adapter_parameters(self.config, settings.adapter_rank)
 
     def _commands(self, hops: tuple[Hop, ...], choice: WeightChoice) -> tuple[list[str], str]:
         """One per hop, and what the last one makes."""

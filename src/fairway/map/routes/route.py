@@ -114,9 +114,11 @@ class Route:
 
     def _memory(self) -> str:
         each = " each" if self.num_devices > 1 else ""
+        taken = self.need.adapter_bytes
+        adapters = f", adapters {size(taken)}" if taken else ""
         return (
             f"{size(self.need.total_bytes)} ±{self.memory_error:.0%}{each}: weights "
-            f"{size(self.need.weight_bytes)}, cache {size(self.need.kv_bytes)}; "
+            f"{size(self.need.weight_bytes)}, cache {size(self.need.kv_bytes)}{adapters}; "
             f"{size(self.device.memory_bytes)} free"
         )
 
