@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,22 +19,9 @@ from fairway.map.settings import PlanSettings
 
 sys.path.append(str(Path(__file__).parents[1] / "runtimes"))
 from adapter_models import LORA, saved_model
+from serve_processes import FAIRWAY, serving
 
 PREFIX = Path(__file__).parents[1] / "runtimes" / "data" / "prefixes" / "prefix"
-FAIRWAY = [sys.executable, "-m", "fairway.cli.main"]
-
-
-@contextmanager
-def serving(*args: str):
-    """The address of a running server, from what it printed when it was ready."""
-    command = [*FAIRWAY, "serve", *args, "--json", "--port", "0", "--no-cache"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["url"]
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def lora(*args: str) -> subprocess.CompletedProcess[str]:

@@ -2,16 +2,13 @@
 
 import json
 import subprocess
-import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
-sys.path.append(str(Path(__file__).parent))
-from test_lora_commands import FAIRWAY, serving
+from serve_processes import FAIRWAY, serving
 
 from fairway.cli.main import run
 

@@ -69,22 +69,55 @@ def test_the_reward_rises(prompts, reward, tmp_path, capsys):
     assert list(facts["also"]) == [str(reward)]
 
 
+METHODS = {
+    "full": ("--method", "full", "--learning-rate", "1e-3"),
+    "dora": ("--use-dora", "--r", "4", "--learning-rate", "1e-2"),
+    "qlora": ("--method", "qlora", "--r", "4", "--learning-rate", "1e-2"),
+    "prefix": ("--method", "prefix", "--num-virtual-tokens", "8", "--learning-rate", "5e-2"),
+}
+SHORT = [each for at, each in enumerate(SMALL) if "--r" not in SMALL[max(0, at - 1) : at + 1]]
+
+
 @needs_torch
 @pytest.mark.timeout(300)
-def test_kill_anywhere_and_resume_gives_the_same_bits(questions, reward, tmp_path):
+@pytest.mark.parametrize("method", METHODS)
+def test_the_reward_rises_with_every_method(method, prompts, reward, tmp_path):
+    flags = (
+        *SHORT,
+        *METHODS[method],
+        "--reward",
+        f"{reward}:exclaims",
+        "--max-steps",
+        "20",
+        "--beta",
+        "0.01",
+    )
+    assert run(["tune", "builtin", str(prompts), "--out", str(tmp_path / "run"), *flags]) == 0
+    told = [line["reward"] for line in lines(tmp_path / "run")]
+    assert sum(told[-5:]) / 5 > sum(told[:5]) / 5 + 0.2, told
+    assert all(line["kl"] > -1e-6 for line in lines(tmp_path / "run"))
+
+
+@needs_torch
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("method", "made"),
+    [("lora", "adapter/adapter_model.safetensors"), ("full", "model/model.safetensors")],
+)
+def test_kill_anywhere_and_resume_gives_the_same_bits(method, made, questions, reward, tmp_path):
     """Two updates of each group of answers, so that a kill falls between them."""
     flags = ("--reward", f"{reward}:exclaims", "--reward", f"{reward}:asks_back", "--reward", "length:6",
              "--max-steps", "6", "--save-steps", "1", "--num-iterations", "2", "--beta", "0.1",
-             "--learning-rate", "5e-3", "--temperature", "0.9")  # fmt: skip
-    assert tune(questions, tmp_path / "whole", *flags) == 0
+             "--learning-rate", "5e-3", "--temperature", "0.9", "--method", method)  # fmt: skip
+    command = ["tune", "builtin", str(questions)]
+    assert run([*command, "--out", str(tmp_path / "whole"), *SHORT, *flags]) == 0
     out = tmp_path / "killed"
-    child = process(questions, out, *SMALL, *flags)
+    child = process(questions, out, *SHORT, *flags)
     wait_for(child, out, 3)
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    assert run(["tune", "builtin", str(questions), "--out", str(out), "--resume"]) == 0
-    name = "adapter/adapter_model.safetensors"
-    assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert run([*command, "--out", str(out), "--resume"]) == 0
+    assert (out / made).read_bytes() == (tmp_path / "whole" / made).read_bytes()
     assert lines(out, "completions.jsonl") == lines(tmp_path / "whole", "completions.jsonl")
     told = [[(line["reward"], line["loss"], line["kl"]) for line in lines(each)]
             for each in (out, tmp_path / "whole")]  # fmt: skip
@@ -97,7 +130,10 @@ def test_kill_anywhere_and_resume_gives_the_same_bits(questions, reward, tmp_pat
     ("flags", "said"),
     [
         ([], "no reward to learn from"),
-        (["--reward", "exact_match", "--method", "full"], "which --method full cannot do"),
+        (
+            ["--reward", "exact_match", "--method", "full", "--init", "random"],
+            "from scratch it can say nothing",
+        ),
         (["--reward", "exact_match", "--num-generations", "3"], "groups of 3 do not fill"),
         (["--reward", "exact_match", "--loss-type", "ipo"], "loss_type ipo is not of grpo"),
         (["--reward", "exact_match", "--packing"], "--packing has no meaning with --objective grpo"),

@@ -80,11 +80,15 @@ class Loaded:
 
 
 def load_engine(
-    bundle: Bundle, options: NativeOptions, progress: Progress | None = None, note: Note = LOG.warning
+    bundle: Bundle,
+    options: NativeOptions,
+    progress: Progress | None = None,
+    note: Note = LOG.warning,
+    tokenizer: Tokenizer | None = None,
 ) -> Loaded:
     """Prepares the weights. Raises before reading weights what cannot run; `note` is told in a line
-    what went wrong without harm."""
-    tokenizer = _tokenizer(bundle)
+    what went wrong without harm. `tokenizer`: the bundle's, where it is read already."""
+    tokenizer = tokenizer or _tokenizer(bundle)
     backend = select_backend(options.isa, options.threads)
     model = load_model(
         replace(bundle, name=options.name),

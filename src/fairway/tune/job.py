@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from fairway.tune.lora_layers import LoraLayers
 from fairway.tune.prefix_tokens import PrefixTokens
 from fairway.tune.recipe import Recipe
 from fairway.tune.torch_decoder import TorchDecoder
+from fairway.tune.torch_weights import Held
 from fairway.tune.windows import Windows
 
 
@@ -42,6 +43,10 @@ class Job:
     """What is learned instead of whole examples."""
     matrices: frozenset[str] = frozenset()
     """Trained tensors that Muon moves."""
+    weights: Mapping[str, Held] = field(default_factory=dict)
+    """The model's own, by the families' names."""
+    stored: Mapping[str, str] = field(default_factory=dict)
+    """Their names in the checkpoint."""
 
     @property
     def items(self) -> Sequence[Any] | Windows:

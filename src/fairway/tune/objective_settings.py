@@ -38,8 +38,6 @@ class ObjectiveSettings:
     """Settings that must be there -> what is missing without them."""
     backends: tuple[Backend, ...] = ("native",)
     """Who can compute it; the first is the default."""
-    methods: tuple[str, ...] | None = None
-    """Those that can be served while they are trained, where that matters."""
 
 
 OBJECTIVES: dict[Objective, ObjectiveSettings] = {
@@ -81,7 +79,6 @@ OBJECTIVES: dict[Objective, ObjectiveSettings] = {
         losses=("dapo", "grpo"),
         learn="last",
         required={"reward": "There is no reward to learn from"},
-        methods=("lora",),
     ),
     "distill": ObjectiveSettings(
         "answers and texts",

@@ -132,7 +132,11 @@ def prepare_job(
         prefix=prefix,
         windows=windows,
         matrices=frozenset(matrices),
+        weights=loaded.weights,
+        stored=loaded.stored,
     )
+    if base is None and recipe.objective == "grpo" and recipe.strength:
+        job = replace(job, base=load_teacher(bundle, compute, device, progress))
     if teacher is not None:
         job = replace(job, teacher=load_teacher(teacher, compute, device, progress))
     return job, loaded.stored

@@ -271,12 +271,6 @@ def with_objective(recipe: Recipe, objective: Objective) -> Recipe:
     for name, missing in made.of_objective.required.items():
         if not getattr(made, name):
             raise SettingsError(f"{missing}.", hint=f"Name one with {flag_name(name)}.")
-    methods = made.of_objective.methods
-    if methods is not None and made.method not in methods:
-        raise SettingsError(
-            f"{objective} samples from the model while it learns, which --method {made.method} cannot do.",
-            hint=f"Use --method {' or '.join(methods)}.",
-        )
     native = [name for name in NATIVE_ONLY if getattr(made, name) != getattr(defaults, name)]
     if made.backend == "trl" and native:
         raise SettingsError(
@@ -293,10 +287,10 @@ def with_objective(recipe: Recipe, objective: Objective) -> Recipe:
 
 
 def _check_sampled(recipe: Recipe) -> None:
-    if recipe.use_dora:
+    if recipe.init == "random":
         raise SettingsError(
-            f"{recipe.objective} samples from the adapter while it learns, and a DoRA is not served.",
-            hint="Leave use_dora out.",
+            f"{recipe.objective} rewards what the model answers, and from scratch it can say nothing.",
+            hint="Leave init out.",
         )
     answers = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
     if answers % recipe.num_generations:

@@ -1,6 +1,6 @@
-"""Answers sampled from the model as it is now, by the engine that serves it: its weights, and the adapter.
+"""Answers sampled by the engine that serves models, from one as it is now: weights, and what is beside them.
 
-The rule: same adapter, prompts and seeds, same answers; nothing of an earlier adapter is kept.
+The rule: same model, prompts and seeds, same answers; nothing of an earlier model is kept.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ from fairway.engine.sampling_params import SamplingParams
 from fairway.errors import FairwayError
 from fairway.formats.bundle import Bundle
 from fairway.formats.lora import Adapter
+from fairway.formats.prefix_peft import Prefix
+from fairway.kernels.program import PackedAdapter
 from fairway.models.adapters import adapter_deltas
-from fairway.runtimes.loading import NativeOptions, load_engine
+from fairway.models.prefix import prefix_tokens
+from fairway.runtimes.loading import Loaded, NativeOptions, load_engine
+from fairway.text.tokenizer import Tokenizer
 
 BLOCK = 16
 MOST_AT_ONCE = 64
@@ -25,41 +29,40 @@ class Sizes:
     """What the engine has to hold."""
 
     num_tokens: int
-    """Of the longest prompt with its answer."""
+    """Of the longest prompt with its answer, virtual tokens included."""
     num_sequences: int
     rank: int
+    """Of LoRA beside the weights; 0: none."""
 
 
 class RolloutEngine:
-    """One base model, and one adapter at a time."""
+    """One model at a time, and one adapter or prefix."""
 
-    def __init__(self, bundle: Bundle, sizes: Sizes, end_ids: frozenset[int]) -> None:
-        at_once = min(sizes.num_sequences, MOST_AT_ONCE)
-        options = NativeOptions(
-            name=bundle.name,
-            weight_type="stored",
-            context=sizes.num_tokens,
-            kv_type="f32",
-            num_blocks=(at_once + 1) * -(-sizes.num_tokens // BLOCK),
-            block_size=BLOCK,
-            max_sequences=at_once,
-            max_waiting=sizes.num_sequences,
-            max_loras=1,
-            max_lora_rank=sizes.rank,
-        )
-        self._loaded = load_engine(bundle, options)
-        self._rank, self._end_ids = sizes.rank, end_ids
+    def __init__(self, sizes: Sizes, tokenizer: Tokenizer, end_ids: frozenset[int]) -> None:
+        self._sizes, self._tokenizer, self._end_ids = sizes, tokenizer, end_ids
+        self._loaded: Loaded | None = None
+
+    def load(self, bundle: Bundle) -> None:
+        """Weights in the place of those that are there, which go first."""
+        self._loaded = None
+        self._loaded = load_engine(bundle, self._options(bundle.name), tokenizer=self._tokenizer)
 
     def sample(
-        self, adapter: Adapter, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: SamplingParams
+        self,
+        beside: Adapter | Prefix | None,
+        prompts: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        how: SamplingParams,
     ) -> list[list[int]]:
-        """An answer per prompt, with the token that ends it where it ended."""
-        engine, identity = self._loaded.engine, adapter.digest
-        deltas = adapter_deltas(self._loaded.model.program, adapter, self._rank)
-        engine.adapters.load(identity, self._loaded.runner.pack_adapter(deltas))
+        """An answer per prompt, with the token that ends it where it ended. Only after `load`."""
+        assert self._loaded is not None
+        engine, identity = self._loaded.engine, beside.digest if beside else ""
+        num_virtual = beside.shape.num_virtual_tokens if isinstance(beside, Prefix) else 0
+        if beside is not None:
+            engine.adapters.load(identity, self._packed(self._loaded, beside))
         requests = [
-            Request(prompt, self._params(how, seed), id=str(number), adapter=identity)
-            for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))
+            Request(prompt, self._params(how, seed), id=str(at), adapter=identity, num_virtual=num_virtual)
+            for at, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))
         ]
         for each in requests:
             engine.add(each)
@@ -67,8 +70,31 @@ class RolloutEngine:
             for event in engine.step():
                 if event.finish_reason == "error":
                     raise FairwayError(f"Sampling failed: {event.error}.", hint="Lower learning_rate.")
-        engine.adapters.unload(identity)
+        if beside is not None:
+            engine.adapters.unload(identity)
         return [each.token_ids[each.num_prompt :].tolist() for each in requests]
+
+    def _packed(self, loaded: Loaded, beside: Adapter | Prefix) -> PackedAdapter:
+        model = loaded.model
+        if isinstance(beside, Prefix):
+            return prefix_tokens(beside, model.cache_shape(1), model.max_context)
+        return loaded.runner.pack_adapter(adapter_deltas(model.program, beside, self._sizes.rank))
+
+    def _options(self, name: str) -> NativeOptions:
+        sizes = self._sizes
+        at_once = min(sizes.num_sequences, MOST_AT_ONCE)
+        return NativeOptions(
+            name=name,
+            weight_type="stored",
+            context=sizes.num_tokens,
+            kv_type="f32",
+            num_blocks=(at_once + 1) * -(-sizes.num_tokens // BLOCK),
+            block_size=BLOCK,
+            max_sequences=at_once,
+            max_waiting=sizes.num_sequences,
+            max_loras=1 if sizes.rank else 0,
+            max_lora_rank=max(1, sizes.rank),
+        )
 
     def _params(self, how: SamplingParams, seed: int) -> SamplingParams:
         return SamplingParams(

@@ -1,8 +1,8 @@
 """Group relative policy optimisation (https://arxiv.org/abs/2402.03300), with TRL's names and losses.
 
-Every prompt is answered `num_generations` times by the engine that serves the model, with the adapter as it
-is. An answer's advantage is its reward against the others of its group; its tokens become likelier or less,
-within `epsilon` of what they were when they were sampled.
+Every prompt is answered `num_generations` times by the engine that serves the model, as it is after the last
+update. An answer's advantage is its reward against the others of its group; its tokens become likelier or
+less, within `epsilon` of what they were when they were sampled.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from torch import Tensor
 
 from fairway.engine.sampling_params import SamplingParams
 from fairway.errors import InternalError
+from fairway.formats.lora import Adapter
+from fairway.formats.prefix_peft import Prefix
 from fairway.tensors import F32
 from fairway.tune.encode import Example, encoder_for
 from fairway.tune.job import Job
+from fairway.tune.model_now import beside_now, changes_weights, weights_now
 from fairway.tune.objectives.logps import token_logps
 from fairway.tune.objectives.objective import Batch, Measured, Objective
 from fairway.tune.recipe import Recipe
@@ -237,16 +240,23 @@ class Grpo(Objective):
 
     def _answers(self, prompts: list[list[int]], seeds: list[int]) -> list[list[int]]:
         job, recipe = self.job, self.job.recipe
-        assert job.lora is not None
-        adapter = job.lora.adapter("now", None, job.trained)
-        how = SamplingParams(temperature=recipe.temperature, max_tokens=recipe.max_completion_length)
+        beside = beside_now(job)
         if self._engine is None:
-            longest = max(len(each) for each in (*job.examples, *job.held_out))
-            at_once = max(len(prompts), len(job.held_out), recipe.num_generations)
-            context = min(longest + recipe.max_completion_length, job.max_context)
-            sizes = Sizes(context, at_once, max(each.rank for each in adapter.layers.values()))
-            self._engine = RolloutEngine(job.bundle, sizes, self._encoder.end_ids)
-        return self._engine.sample(adapter, prompts, seeds, how)
+            sizes = self._sizes(beside, len(prompts))
+            self._engine = RolloutEngine(sizes, self._encoder.tokenizer, self._encoder.end_ids)
+            self._engine.load(weights_now(job))
+        elif changes_weights(job):
+            self._engine.load(weights_now(job))
+        how = SamplingParams(temperature=recipe.temperature, max_tokens=recipe.max_completion_length)
+        return self._engine.sample(beside, prompts, seeds, how)
+
+    def _sizes(self, beside: Adapter | Prefix | None, num_prompts: int) -> Sizes:
+        job, recipe = self.job, self.job.recipe
+        longest = max(len(each) for each in (*job.examples, *job.held_out)) + recipe.max_completion_length
+        num_virtual = len(job.prefix) if job.prefix is not None else 0
+        at_once = max(num_prompts, len(job.held_out), recipe.num_generations)
+        rank = max(each.rank for each in beside.layers.values()) if isinstance(beside, Adapter) else 0
+        return Sizes(min(longest + num_virtual, job.max_context), at_once, rank)
 
     def _judged(self, asked: Sequence[Question], answers: Sequence[list[int]]) -> npt.NDArray[np.float64]:
         """[answers, rewards]"""
