@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from fairway.models.loader import load_model
 from fairway.models.prefix import prefix_tokens
 from fairway.runtimes.model_runner import ModelRunner
 from fairway.runtimes.protocol import GenerationRequest
+from fairway.tensors import DenseTensor
 
 LORA = Path(__file__).parents[1] / "formats" / "data" / "lora"
 DATA = Path(__file__).parent / "data"
@@ -249,6 +251,14 @@ def test_a_prefix_of_another_model_or_too_long_is_refused() -> None:
         prefix_tokens(read_prefix(PREFIXES / "gpt2"), model.cache_shape(1), 64)
     with pytest.raises(ContextExceeded, match="prefix prefix has 6 virtual tokens; the context holds 6"):
         prefix_tokens(read_prefix(PREFIXES / "prefix"), model.cache_shape(1), 6)
+
+
+def test_a_prefix_of_no_numbers_is_refused() -> None:
+    prefix = read_prefix(PREFIXES / "prefix")
+    values = np.full(prefix.shape.shape, np.nan, np.float32)
+    broken = replace(prefix, values=DenseTensor("f32", values))
+    with pytest.raises(FormatError, match="prefix prefix holds numbers that are not finite"):
+        prefix_tokens(broken, model_of("base-llama").cache_shape(1), 64)
 
 
 def test_a_prefix_cannot_be_merged() -> None:

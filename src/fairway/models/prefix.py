@@ -16,7 +16,8 @@ from fairway.kernels.reference_ops import to_float32
 def prefix_tokens(prefix: Prefix, cache: CacheShape, max_context: int) -> CachedTokens:
     """The prefix in the order of the cache's layers.
 
-    Raises `FormatError` for a prefix of another model, `ContextExceeded` for one that leaves no room.
+    Raises `FormatError` for a prefix of another model or without numbers, `ContextExceeded` for one that
+    leaves no room.
     """
     count, width = prefix.shape.num_virtual_tokens, cache.num_kv_heads * cache.head_size
     if (prefix.shape.num_layers, prefix.shape.width) != (cache.num_layers, width):
@@ -31,5 +32,10 @@ def prefix_tokens(prefix: Prefix, cache: CacheShape, max_context: int) -> Cached
             "prompt and answer included.",
             hint="Start with a larger --context.",
         )
-    both = to_float32(prefix.values).reshape(count, cache.num_layers, 2, width).transpose(2, 1, 0, 3)
+    values = to_float32(prefix.values)
+    if not np.isfinite(values).all():
+        raise FormatError(
+            f"The prefix {prefix.name} holds numbers that are not finite.", hint="Train it again."
+        )
+    both = values.reshape(count, cache.num_layers, 2, width).transpose(2, 1, 0, 3)
     return CachedTokens(np.ascontiguousarray(both[0]), np.ascontiguousarray(both[1]))
