@@ -52,7 +52,7 @@ def with_room(settings: PlanSettings, loras: Sequence[str]) -> PlanSettings:
     """Settings that keep memory for these adapters, of the largest rank among them."""
     from fairway.formats.lora_open import stated_rank
 
-    paths = [Path(lora.partition("=")[2]) for lora in loras]
+    paths = [Path(path) for lora in loras if (path := lora.partition("=")[2])]
     ranks = [rank for path in paths if path.exists() and (rank := stated_rank(path))]
     count = max(settings.adapters, len(ranks))
     return replace(settings, adapters=count, adapter_rank=max([settings.adapter_rank, *ranks]))
