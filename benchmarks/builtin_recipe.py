@@ -126,7 +126,7 @@ def page(losses: Losses, known: Mapping[str, object]) -> str:
     names = list(losses)
     rows = [
         [str(step), *(f"{losses[name][step - 1]:.4f}" if step <= len(losses[name]) else "" for name in names)]
-        for step in (*SHOWN, *sorted({len(each) for each in losses.values()} - set(SHOWN)))
+        for step in sorted({*SHOWN, *map(len, losses.values())})
         if step <= max(map(len, losses.values()))
     ]
     parts = [

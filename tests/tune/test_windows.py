@@ -23,7 +23,7 @@ def texts(lengths=LENGTHS):
 def planned(**settings):
     recipe = Recipe(**WRAPPED | settings)
     windows = Windows(texts(), [*recipe.stage_lengths, 16])
-    return windows, WindowBatches(windows, recipe, 16)
+    return windows, WindowBatches(windows, recipe)
 
 
 def learned(windows, batches):

@@ -92,8 +92,12 @@ def prepare_job(
         initial = Initial(std, recipe.seed, by_fan_in=recipe.init == "random_fan_in")
         begin_anew(dict(_tensors(loaded)), recorded(loaded.config), initial)
     examples, held_out = data
+    context = loaded.config.max_context
+    windows, batches = _batches(examples, recipe, recipe.max_length or context)
+    held_out = held_out if windows is None else cut(held_out, windows.longest)
     lora = _lora(loaded, recipe, device) if recipe.method in ("lora", "qlora") else None
-    prefix = _prefix(loaded.config, recipe, [*examples, *held_out]) if recipe.method == "prefix" else None
+    longest = max(map(len, (*examples, *held_out))) if windows is None else windows.longest
+    prefix = _prefix(loaded.config, recipe, longest) if recipe.method == "prefix" else None
     if prefix is not None:
         prefix.to(device)
     beside = lora or prefix
@@ -110,13 +114,6 @@ def prepare_job(
     )
     adds = lora is not None or prefix is not None
     base = TorchDecoder(loaded.config, loaded.weights, compute=compute) if adds else None
-    context = loaded.config.max_context
-    windows, batches = _batches(examples, recipe, recipe.max_length or context)
-    check_schedule(recipe, batches.num_steps)
-    if recipe.is_wrapped:
-        held_out = cut(held_out, recipe.max_length or context)
-    is_muon = recipe.optim == "muon"
-    matrices = {name for name, _ in layer_matrices(recorded(loaded.config))} if is_muon else ()
     job = Job(
         decoder,
         trained,
@@ -131,7 +128,7 @@ def prepare_job(
         base,
         prefix=prefix,
         windows=windows,
-        matrices=frozenset(matrices),
+        matrices=_matrices(loaded.config) if recipe.optim == "muon" else frozenset(),
         weights=loaded.weights,
         stored=loaded.stored,
     )
@@ -146,11 +143,21 @@ def _batches(
     examples: Sequence[Any], recipe: Recipe, capacity: int
 ) -> tuple[Windows | None, Batches | WindowBatches]:
     """`capacity`: tokens of a pack, or of the longest window."""
+    windows: Windows | None = None
+    batches: Batches | WindowBatches
     if recipe.is_wrapped:
         windows = Windows(examples, [*recipe.stage_lengths, capacity])
-        return windows, WindowBatches(windows, recipe, capacity)
-    batched = kind_of(recipe.objective).batched(recipe)
-    return None, Batches([len(each) for each in examples], batched, capacity)
+        batches = WindowBatches(windows, recipe)
+    else:
+        batched = kind_of(recipe.objective).batched(recipe)
+        batches = Batches([len(each) for each in examples], batched, capacity)
+    check_schedule(recipe, batches.num_steps)
+    return windows, batches
+
+
+def _matrices(config: DecoderConfig) -> frozenset[str]:
+    """What Muon moves."""
+    return frozenset(name for name, _ in layer_matrices(recorded(config)))
 
 
 def _weights(bundle: Bundle, recipe: Recipe, device: torch.device, progress: Progress) -> Loaded:
@@ -174,9 +181,9 @@ def _lora(loaded: Loaded, recipe: Recipe, device: torch.device) -> LoraLayers:
     return lora
 
 
-def _prefix(config: DecoderConfig, recipe: Recipe, examples: Sequence[Example]) -> PrefixTokens:
+def _prefix(config: DecoderConfig, recipe: Recipe, longest: int) -> PrefixTokens:
+    """`longest`: tokens of an example."""
     room = config.max_context - recipe.num_virtual_tokens
-    longest = max(map(len, examples))
     if longest > room:
         raise SettingsError(
             f"An example has {longest:,} tokens, and {recipe.num_virtual_tokens} virtual ones before it are "

@@ -39,6 +39,11 @@ class Windows:
     def num_tokens(self) -> int:
         return len(self.ids)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of a window of the last stage."""
+        return self.lengths[-1]
+
     def __getitem__(self, number: int) -> Example:
         stage, first = divmod(number, self.num_tokens)
         at = np.arange(first, first + self.lengths[stage]) % self.num_tokens
@@ -71,18 +76,17 @@ class Stage:
 class WindowBatches:
     """A `batches.BatchPlan`: which windows make which update."""
 
-    def __init__(self, windows: Windows, recipe: Recipe, capacity: int) -> None:
-        """`capacity` is the length of the last stage's windows."""
+    def __init__(self, windows: Windows, recipe: Recipe) -> None:
         self._num_tokens, self._recipe = windows.num_tokens, recipe
         self._starts = lru_cache(maxsize=2)(self._starts_of)
         size, accumulated = recipe.per_device_train_batch_size, recipe.gradient_accumulation_steps
-        per_epoch = _num_windows(windows.num_tokens, capacity)
+        per_epoch = _num_windows(windows.num_tokens, windows.longest)
         steps = math.ceil(recipe.num_train_epochs * per_epoch / (size * accumulated))
         self.num_steps = recipe.max_steps or max(1, steps)
         self._stages = []
         share = 0.0
         for length, next_share in zip(windows.lengths, [*recipe.stage_shares, 1.0], strict=True):
-            at_once = max(1, size * capacity // length)
+            at_once = max(1, size * windows.longest // length)
             first, count = round(share * self.num_steps), _num_windows(windows.num_tokens, length)
             self._stages.append(Stage(length, first, at_once * accumulated, at_once, count))
             share += next_share
