@@ -159,6 +159,7 @@ def main() -> None:
     known = {
         "date": now(), "commit": commit(), "processor": read_processor(platform.system()).name,
         "tokens of an update": "8,192", "updates of the schedule": args.steps,
+        "updates done": ", ".join(f"{name} {len(each)}" for name, each in losses.items()),
         "recipe": "`recipes/builtin_model/pretrain.toml`, its schedule in fewer updates",
     }  # fmt: skip
     curves = {name: [(at, each[at - 1]) for at in SHOWN if at <= len(each)] for name, each in losses.items()}
