@@ -19,8 +19,8 @@ from benchmarks.workloads.processes import Child
 Place: TypeAlias = Literal["loading", "update", "checkpoint", "publishing", "end"]
 SPREAD_S = {"update": 0.04, "checkpoint": 0.003, "publishing": 0.02, "end": 0.05}
 """A kill falls within so long after its place is reached."""
-AS_PLACES: tuple[tuple[Place, int], ...] = (("update", 4), ("checkpoint", 4))
-"""Of updates in the middle: how many kills of each kind a run gets."""
+IN_THE_MIDDLE: tuple[tuple[Place, int], ...] = (("update", 4), ("checkpoint", 4))
+"""How many kills of each kind a run gets between loading and its end."""
 LOOK_S = 0.0003
 """Between two looks. Who sleeps is woken sooner than who computes, where a machine is busy."""
 RESULTS = ("adapter", "model")
@@ -47,7 +47,7 @@ class Left:
 
 def plan(chance: random.Random, num_steps: int) -> list[Moment]:
     """The moments of one run, in its order: somewhere while it loads, in its middle, and towards its end."""
-    places = [place for place, count in AS_PLACES for _ in range(count)]
+    places = [place for place, count in IN_THE_MIDDLE for _ in range(count)]
     chance.shuffle(places)
     steps = sorted(chance.sample(range(1, num_steps // 2), len(places)))
     moments = [Moment(*each, chance.random()) for each in zip(places, steps, strict=True)]
