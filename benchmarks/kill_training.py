@@ -47,12 +47,14 @@ SMALL: Mapping[str, Any] = dict(QWEN2_5_0_5B) | {
 }
 EVERY_RUN = ("--max-steps", str(STEPS), "--save-steps", "1")
 MEASURED = ("--validation", "{work}/answers.jsonl", "--eval-steps", "5", "--early-stopping-patience", "99")
+WINDOWS = ("--packing", "--packing-strategy", "wrapped", "--max-length", "64", "--length-stages", "16:0.5")
 METHODS: Mapping[str, tuple[str, ...]] = {
     "lora": ("answers", "--r", "4", "--lora-dropout", "0.1", *MEASURED),
     "full": ("answers", "--method", "full", "--packing", "--gradient-accumulation-steps", "2"),
     "qlora": ("answers", "--method", "qlora", "--r", "4", "--bnb-4bit-use-double-quant"),
     "dpo": ("pairs", "--objective", "dpo", "--r", "4", "--lora-dropout", "0.1"),
     "prefix": ("answers", "--method", "prefix", "--num-virtual-tokens", "4"),
+    "muon": ("answers", "--method", "full", "--init", "random_fan_in", "--optim", "muon", *WINDOWS),
 }
 """Name -> its data and flags."""
 PLACES = ("loading", "update", "checkpoint", "publishing", "end")
