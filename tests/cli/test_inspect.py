@@ -215,3 +215,25 @@ def test_digest_and_lineage_are_told(model):
     assert json.loads(run(model, "--json"))["lineage"]["steps"][0]["hop"] == "torch -> safetensors"
     (model / "generation_config.json").write_text('{"top_k": 3}')
     assert f"publishedas{digest}" in "".join(run(model, "--digest").split())
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"peft_type": "LORA", "r": 4, "rank_pattern": {"q_proj": 9}}, "LoRA of rank 9"),
+        ({"peft_type": "LORA", "r": 4, "use_dora": True}, "DoRA of rank 4"),
+        ({"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 20}, "prefix of 20 tokens"),
+        ({"peft_type": "IA3"}, "IA3"),
+    ],
+)
+def test_an_adapter_is_called_one(stated, said, tmp_path):
+    config = stated | {"base_model_name_or_path": "base"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config), "utf-8")
+    write_safetensors(
+        tmp_path / "adapter_model.safetensors", {"a": tensor_data(np.zeros((2, 2), np.float32))}
+    )
+    printed = run(tmp_path)
+    assert f"{said}, of base" in printed
+    assert "beside its model" in printed
+    assert "chat template" not in printed
+    assert json.loads(run(tmp_path, "--json"))["adapter"] == f"{said}, of base"

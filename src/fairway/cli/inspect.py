@@ -93,10 +93,14 @@ class Report:
     """One inspection, as a table of facts or as JSON; both come from the same summary."""
 
     def __init__(self, bundle: Bundle, summary: Summary, context: int | None, obstacle: str | None) -> None:
+        from fairway.formats.lora_open import stated_adapter
+
         self.bundle = bundle
         self.summary = summary
         self.obstacle = obstacle
         self.digest: ContentDigest | None = None
+        self.adapter = stated_adapter(bundle.path)
+        """What it is beside a model, in words; None for a model."""
         typical = min(TYPICAL_CONTEXT, summary.context_length or TYPICAL_CONTEXT)
         self.contexts = [context] if context else sorted({typical, summary.context_length or typical})
 
@@ -111,6 +115,7 @@ class Report:
             if memory
         ]
         values["cannot_run"] = self.obstacle
+        values["adapter"] = self.adapter
         values["pooling"] = asdict(self.bundle.pooling) if self.bundle.pooling else None
         values["lineage"] = asdict(self.bundle.lineage) if self.bundle.lineage else None
         values["digest"] = asdict(self.digest) if self.digest else None
@@ -165,6 +170,9 @@ class Report:
         ]
         if facts.quantization:
             rows.insert(5, ("quantised with", facts.quantization))
+        if self.adapter:
+            of_it = ("path", "container", "parameters", "weights")
+            rows = [row for row in rows if row[0] in of_it] + [("adapter", self.adapter)]
         if self.bundle.pooling:
             rows.append(("pooling", self.bundle.pooling.kind))
         return rows + [("memory", text) for text in self._memory()] + self._origin()
@@ -223,7 +231,9 @@ class Report:
 
         for warning in self.summary.warnings:
             console.print(Text(f"Note: {printable(warning)}", style="yellow"))
-        if self.obstacle:
+        if self.adapter:
+            console.print(Text("It answers beside its model: fairway run MODEL --lora ADAPTER.", style="dim"))
+        elif self.obstacle:
             console.print(Text(f"Cannot be run as it is: {printable(self.obstacle)}", style="yellow"))
 
 

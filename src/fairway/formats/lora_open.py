@@ -12,7 +12,7 @@ from fairway.formats.identify import identify
 from fairway.formats.json_text import read_object
 from fairway.formats.lora import Adapter
 from fairway.formats.lora_gguf import is_gguf_adapter, read_gguf_adapter
-from fairway.formats.lora_peft import CONFIG, read_peft
+from fairway.formats.lora_peft import CONFIG, KIND, PREFIX_TUNING, read_peft
 
 
 def open_adapter(path: Path, config: Mapping[str, Any]) -> Adapter:
@@ -41,3 +41,18 @@ def stated_rank(path: Path) -> int | None:
     patterns = stated.get("rank_pattern")
     ranks = [stated.get("r"), *(patterns.values() if isinstance(patterns, dict) else ())]
     return max((each for each in ranks if type(each) is int), default=None)
+
+
+def stated_adapter(folder: Path) -> str | None:
+    """What PEFT's folder says that it holds, in words; None where it holds no adapter."""
+    if not (folder / CONFIG).is_file():
+        return None
+    stated = read_object(folder / CONFIG)
+    kind, base = stated.get(KIND), stated.get("base_model_name_or_path")
+    if kind == PREFIX_TUNING:
+        text = f"prefix of {stated.get('num_virtual_tokens')} tokens"
+    elif kind == "LORA":
+        text = f"{'DoRA' if stated.get('use_dora') else 'LoRA'} of rank {stated_rank(folder)}"
+    else:
+        text = f"{kind}"
+    return f"{text}, of {base}" if base else text
